@@ -1,0 +1,44 @@
+"""Model heads on any array library: from logits to loss, predictions and metrics."""
+
+from importlib.metadata import version as _version
+
+from glmheads import kernels
+from glmheads.estimator_spec import EstimatorSpec, ModeKeys
+from glmheads.families import Family
+from glmheads.features import NumericColumn, numeric_column
+from glmheads.heads import (
+    BinaryClassHead,
+    Head,
+    LogisticRegressionHead,
+    PoissonRegressionHead,
+    RegressionHead,
+    binary_classification_head,
+    logistic_regression_head,
+)
+from glmheads.metrics import Measure, Metric
+from glmheads.names import MetricKeys, PredictionKeys, Reduction
+from glmheads.statistics import Statistics
+
+__version__ = _version("glmheads")
+
+__all__ = [
+    "BinaryClassHead",
+    "EstimatorSpec",
+    "Family",
+    "Head",
+    "LogisticRegressionHead",
+    "Measure",
+    "Metric",
+    "MetricKeys",
+    "ModeKeys",
+    "NumericColumn",
+    "PoissonRegressionHead",
+    "PredictionKeys",
+    "Reduction",
+    "RegressionHead",
+    "Statistics",
+    "binary_classification_head",
+    "kernels",
+    "logistic_regression_head",
+    "numeric_column",
+]

@@ -1,0 +1,113 @@
+"""The only place that knows an array library by name.
+
+The rules that a backend follows:
+
+- ``of(array)`` finds the backend of an array by its type; importing glmheads imports no array library, and a backend's
+  file is read when the first array of its library arrives.
+- A backend holds the library's namespace ``xp`` (the Array API standard, through array-api-compat) and the few
+  operations that the standard lacks. `Backend` implements each with the standard alone, so any conforming library
+  works unlisted; a file here overrides what its library does better, or has no standard way to do.
+- An operation never synchronises with a device and never looks at values, unless its name says so (``to_numpy``).
+- What is true of an array is asked here: ``at_hand`` (its values can be looked at now: on the host and not traced or
+  lazy), ``accumulation_dtype``, ``device``.
+"""
+
+import sys
+from importlib import import_module
+
+from glmheads.backends._base import Array, Backend
+
+__all__ = ["Array", "Backend", "is_array", "make_traceable", "named", "of"]
+
+# The module an array class comes from, and the file here that knows that library.
+_LIBRARIES = {
+    "numpy": "_numpy",
+    "torch": "_torch",
+    "cupy": "_cupy",
+    "jax": "_jax",
+    "jaxlib": "_jax",
+    "dask": "_dask",
+}
+
+_by_type: dict[type, Backend] = {}
+_by_name: dict[str, Backend] = {}
+_traceable: set[tuple[str, type]] = set()
+
+
+def of(array: Array) -> Backend:
+    """The backend of an array, a TypeError when it is none."""
+    found = _by_type.get(type(array))
+    return _find(array) if found is None else found
+
+
+def is_array(value: object) -> bool:
+    """Whether `value` is an array of a library that follows the Array API standard."""
+    return type(value) in _by_type or _library(type(value)) is not None or hasattr(value, "__array_namespace__")
+
+
+def named(library: object) -> Backend:
+    """The backend of a library given by its name or by its module, as in ``"torch"``, ``torch`` or ``jax.numpy``.
+
+    Raises
+    ------
+    ValueError
+        If the library is not installed, or is none that is known and none that follows the standard.
+    """
+    name = library if isinstance(library, str) else getattr(library, "__name__", "")
+    root = name.removeprefix("array_api_compat.").split(".")[0]
+    if root in _LIBRARIES:
+        return _load(root)
+    if isinstance(library, str):
+        try:
+            library = import_module(library)
+        except ImportError:
+            raise ValueError(f"no array library named {name!r} is installed") from None
+    if not hasattr(library, "asarray"):
+        raise ValueError(f"{library!r} is not an array library: it has no asarray")
+    return _by_name.setdefault(name, Backend(library))
+
+
+def make_traceable(cls: type) -> None:
+    """Let the libraries in use see into the records of `cls`, made of ``arrays()``, ``structure()`` and ``from_arrays()``.
+
+    ``jax`` can trace a function of a record only if it knows the record's class, and is not imported for that; so a
+    record asks for this whenever one is made.
+    """
+    for library in ("jax", "torch"):
+        if library in sys.modules and (library, cls) not in _traceable:
+            _traceable.add((library, cls))
+            _load(library).make_traceable(cls)
+
+
+def _library(cls: type) -> str | None:
+    for base in cls.__mro__:
+        root = base.__module__.split(".")[0]
+        if root in _LIBRARIES and base is not object:
+            return root
+    return None
+
+
+def _find(array: Array) -> Backend:
+    root = _library(type(array))
+    if root is not None:
+        found = _load(root)
+        if not found.owns(array):
+            raise TypeError(f"expected an array, got {type(array)}")
+    elif hasattr(array, "__array_namespace__"):
+        xp = array.__array_namespace__()
+        found = _by_name.setdefault(xp.__name__, Backend(xp))
+    else:
+        raise TypeError(f"expected an array of a library that follows the Array API standard, got {type(array)}")
+    _by_type[type(array)] = found
+    return found
+
+
+def _load(root: str) -> Backend:
+    name = _LIBRARIES[root]
+    if name not in _by_name:
+        try:
+            module = import_module(f"glmheads.backends.{name}")
+        except ImportError as error:
+            raise ValueError(f"the array library {root} is not installed: {error}") from error
+        _by_name[name] = module.BACKEND
+    return _by_name[name]

@@ -1,0 +1,174 @@
+"""`Backend`: what kernels and heads may ask of an array library, written with the Array API standard alone."""
+
+from collections.abc import Callable
+from functools import cached_property
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+__all__ = ["Array", "Backend"]
+
+Array: TypeAlias = Any
+"""An array of any library that follows the Array API standard; the standard has no type to name it by."""
+
+Device: TypeAlias = Any
+DType: TypeAlias = Any
+Namespace: TypeAlias = Any
+
+
+class Backend:
+    """An array library, as the rest of the package sees it.
+
+    Parameters
+    ----------
+    xp : module or None
+        The library's namespace; a subclass whose namespace is costly to import overrides the property instead.
+    """
+
+    name = "array API"
+    trims = True
+    """Whether arrays whose length depends on values cost nothing extra (no recompilation, no synchronisation)."""
+    has_autograd = False
+
+    def __init__(self, xp: ModuleType | None = None) -> None:
+        self._xp = xp
+
+    @cached_property
+    def xp(self) -> Namespace:
+        return self._xp
+
+    # What an array is
+
+    def owns(self, array: Array) -> bool:
+        """Whether `array`, whose class comes from this library, is one of its arrays."""
+        return hasattr(array, "__array_namespace__")
+
+    def device(self, array: Array) -> Device:
+        return array.device
+
+    def on_host(self, array: Array) -> bool:
+        """Whether the array's memory is the host's."""
+        return True
+
+    def at_hand(self, array: Array) -> bool:
+        """Whether the values can be looked at without waiting: on the host, and neither traced nor lazy."""
+        return self.on_host(array)
+
+    def is_lazy(self, array: Array) -> bool:
+        """Whether the array has no values yet: traced, or a graph that waits to be computed."""
+        return self.is_traced(array)
+
+    def is_traced(self, array: Array) -> bool:
+        """Whether a compiler or a transformation traces the array, so that it can never have values here."""
+        return False
+
+    def accumulation_dtype(self, device: Device) -> DType:
+        """float64 where the device has it, else float32."""
+        return self.xp.float64
+
+    # Moving
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        """The values as a NumPy array: waits for the device, and computes what is lazy."""
+        return np.asarray(np.from_dlpack(array))
+
+    def from_numpy(self, array: np.ndarray[Any, Any], device: Device = None) -> Array:
+        """A NumPy array brought to this library and `device`, in the nearest dtype that it has."""
+        return self.xp.asarray(array, device=device)
+
+    def find_device(self, device: object) -> Device:
+        """A device of this library from what a user calls it."""
+        return device
+
+    def detach(self, array: Array) -> Array:
+        """The array without the graph that autograd would keep alive with it."""
+        return array
+
+    def make_traceable(self, cls: type) -> None:
+        """Let the library's transformations see into records of `cls`."""
+
+    # Operations that the standard lacks
+
+    def segment_sum(self, values: Array, segments: Array, length: int) -> Array:
+        """Sum of the values of each segment: ``out[s] = sum(values[segments == s])``, shape (length,).
+
+        `values` and `segments` (integers from 0 to length - 1) have shape (n,).
+        """
+        order = self.xp.argsort(segments, stable=True)
+        values, segments = self.xp.take(values, order), self.xp.take(segments, order)
+        return self.segment_reduce((values,), segments, length, lambda a, b: (a[0] + b[0],), 0.0)[0]
+
+    def segment_max(self, values: Array, segments: Array, length: int, empty: float) -> Array:
+        """Largest value of each segment, `empty` where a segment has none, shape (length,); `segments` ascend."""
+        combine = self.xp.maximum
+        return self.segment_reduce((values,), segments, length, lambda a, b: (combine(a[0], b[0]),), empty)[0]
+
+    def segment_reduce(
+        self,
+        values: tuple[Array, ...],
+        segments: Array,
+        length: int,
+        combine: Callable[[tuple[Array, ...], tuple[Array, ...]], tuple[Array, ...]],
+        empty: float,
+    ) -> tuple[Array, ...]:
+        """Each segment's elements combined by an associative function, `empty` where there are none.
+
+        `values` are arrays of shape (n,) that belong together, `segments` ascend; the results have shape (length,). It is
+        a scan by doubling (Hillis and Steele, 1986) that stays within the segments, so that the last element of each
+        holds the combination of all.
+        """
+        xp = self.xp
+        count = segments.shape[0]
+        if count == 0:
+            return tuple(xp.full((length,), empty, dtype=v.dtype, device=self.device(v)) for v in values)
+        step = 1
+        while step < count:
+            same = segments[step:] == segments[:-step]
+            combined = combine(tuple(v[:-step] for v in values), tuple(v[step:] for v in values))
+            values = tuple(
+                xp.concat([v[:step], xp.where(same, c, v[step:])]) for v, c in zip(values, combined, strict=True)
+            )
+            step *= 2
+        names = xp.arange(length, dtype=segments.dtype, device=self.device(values[0]))
+        last = xp.searchsorted(segments, names, side="right") - 1
+        index = xp.clip(last, 0, count - 1)
+        found = (last >= 0) & (xp.take(segments, index) == names)
+        return tuple(xp.where(found, xp.take(v, index), xp.full_like(index, empty, dtype=v.dtype)) for v in values)
+
+    # Derivatives of a user's own function
+
+    def gradient(self, function: Callable[[Array], Array], x: Array) -> Array:
+        """Gradient of a function that returns a 0-d array, at `x`, by the library's autograd."""
+        raise TypeError(
+            f"arrays of {self.xp.__name__} have no automatic differentiation, which a custom loss_fn needs for gradient "
+            "and hessian. Use PyTorch or JAX arrays, or a head without loss_fn."
+        )
+
+    def hessian_diagonal(self, function: Callable[[Array], Array], x: Array) -> Array:
+        """Second derivative of the function by each element of `x`, shape (..., d), by the library's autograd.
+
+        Elements that differ in another index than the last must not interact (the examples of a batch don't).
+        """
+        return self.gradient(function, x)
+
+    # Running
+
+    def call(self, function: Callable[..., Array], *arrays: Array, shape: tuple[float, ...], dtype: DType) -> Array:
+        """``function(*arrays)``, for a function of whole arrays that a lazy library cannot write as a graph (it sorts).
+
+        `shape` and `dtype` are those of the result, NaN for a length that depends on values.
+        """
+        return function(*arrays)
+
+    def run_blocks(
+        self,
+        kernel: Callable[..., Any],
+        arrays: tuple[Array | None, ...],
+        add: Callable[[Any, Any], Any],
+    ) -> Any:
+        """``kernel(*arrays)``, or the sum under `add` of the kernel on consecutive blocks of the arrays' first axis.
+
+        How the arrays are cut depends on their size alone.
+        """
+        return kernel(*arrays)

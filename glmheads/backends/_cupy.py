@@ -1,0 +1,58 @@
+"""CuPy, on CUDA GPUs."""
+
+from functools import cached_property
+from typing import Any
+
+import cupy as cp
+import cupyx
+import numpy as np
+
+from glmheads.backends._base import Array, Backend, Device, Namespace
+
+__all__ = ["BACKEND"]
+
+
+class _CuPy(Backend):
+    name = "cupy"
+    trims = False
+
+    @cached_property
+    def xp(self) -> Namespace:
+        import array_api_compat.cupy
+
+        return array_api_compat.cupy
+
+    def owns(self, array: Array) -> bool:
+        return isinstance(array, cp.ndarray)
+
+    def on_host(self, array: Array) -> bool:
+        return False
+
+    def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
+        return np.asarray(cp.asnumpy(array))
+
+    def from_numpy(self, array: np.ndarray[Any, Any], device: Device = None) -> Array:
+        with self.find_device(device):
+            return cp.asarray(array)
+
+    def find_device(self, device: object) -> Device:
+        if device is None:
+            return cp.cuda.Device()
+        if isinstance(device, str):  # as torch writes it: "cuda" or "cuda:1"
+            device = int(device.partition(":")[2] or 0)
+        return device if isinstance(device, cp.cuda.Device) else cp.cuda.Device(device)
+
+    # cupy.bincount and fancy indexing look at the data for the length, and wait for the device; scatter does not.
+
+    def segment_sum(self, values: Array, segments: Array, length: int) -> Array:
+        out = cp.zeros(length, dtype=values.dtype)
+        cupyx.scatter_add(out, segments, values)
+        return out
+
+    def segment_max(self, values: Array, segments: Array, length: int, empty: float) -> Array:
+        out = cp.full(length, empty, dtype=values.dtype)
+        cupyx.scatter_max(out, segments, values)
+        return out
+
+
+BACKEND = _CuPy()

@@ -1,0 +1,135 @@
+"""What ``Head.create_estimator_spec`` returns, and the modes that it is made for.
+
+A spec is a record of arrays, metrics and one callable; it knows nothing of heads or of array libraries.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+__all__ = [
+    "ClassificationOutput",
+    "EstimatorSpec",
+    "ExportOutput",
+    "ModeKeys",
+    "PredictOutput",
+    "RegressionOutput",
+]
+
+
+class ModeKeys(StrEnum):
+    """What a model is called for."""
+
+    TRAIN = "train"
+    EVAL = "eval"
+    PREDICT = "infer"
+
+
+@dataclass(frozen=True)
+class RegressionOutput:
+    """An export of one number per example: ``value``, an array shaped like the logits."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class ClassificationOutput:
+    """An export of scores and class names: ``scores`` of shape (..., classes), ``classes`` of shape (D0, classes)."""
+
+    scores: Any
+    classes: Any
+
+
+@dataclass(frozen=True)
+class PredictOutput:
+    """An export of every prediction: ``outputs``, the mapping that ``Head.predictions`` returns."""
+
+    outputs: Mapping[str, Any]
+
+
+ExportOutput = RegressionOutput | ClassificationOutput | PredictOutput
+
+
+@dataclass(frozen=True)
+class EstimatorSpec:
+    """What a model does in a mode; a field that the mode has no use for is None or empty.
+
+    Attributes
+    ----------
+    mode : ModeKeys
+    predictions : mapping of arrays
+    loss : 0-d array or None
+    train_op : callable or object or None
+        With an optimizer, a callable that takes one training step and returns the loss; with a `train_op_fn`, what that
+        returned.
+    eval_metric_ops : dict of Metric
+        Filled from the batch that the spec was made from.
+    export_outputs : dict of ExportOutput
+    """
+
+    mode: ModeKeys
+    predictions: Mapping[str, Any]
+    loss: Any = None
+    train_op: Any = None
+    eval_metric_ops: Mapping[str, Any] = field(default_factory=dict)
+    export_outputs: Mapping[str, ExportOutput] | None = None
+
+
+def training_op(
+    loss: Any,
+    *,
+    optimizer: Any = None,
+    trainable_variables: Any = None,
+    train_op_fn: Callable[[Any], Any] | None = None,
+    update_ops: Sequence[Callable[[], Any]] | None = None,
+) -> Any:
+    """The ``train_op`` of a spec: see ``Head.create_estimator_spec`` for the arguments and what is refused."""
+    if train_op_fn is not None and optimizer is not None:
+        raise ValueError("train_op_fn and optimizer cannot both be set. Give one of them.")
+    if train_op_fn is None and optimizer is None:
+        raise ValueError("train_op_fn and optimizer cannot both be None. Give one of them to train.")
+    if update_ops is not None:
+        if not isinstance(update_ops, (list, tuple)):
+            raise ValueError(f"update_ops should be a list or a tuple of callables. Given type: {type(update_ops)}")
+        for update_op in update_ops:
+            if not callable(update_op):
+                raise ValueError(f"update_ops should be a list or a tuple of callables. It holds: {update_op!r}")
+    if train_op_fn is not None:
+        train_op = train_op_fn(loss)
+        for update_op in update_ops or ():
+            update_op()
+        return train_op
+    _check_trainable_variables(optimizer, trainable_variables)
+
+    def step() -> Any:
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        for update_op in update_ops or ():
+            update_op()
+        return loss
+
+    return step
+
+
+def _check_trainable_variables(optimizer: Any, trainable_variables: Any) -> None:
+    for method in ("zero_grad", "step"):
+        if not callable(getattr(optimizer, method, None)):
+            raise ValueError(
+                f"optimizer must have the methods zero_grad and step, as a torch.optim.Optimizer has; "
+                f"{type(optimizer)} has no {method}. Elsewhere, give train_op_fn."
+            )
+    if trainable_variables is None:
+        raise ValueError("trainable_variables cannot be None. Give the list of parameters that the optimizer updates.")
+    if not isinstance(trainable_variables, (list, tuple)):
+        raise ValueError(f"trainable_variables should be a list or a tuple. Given type: {type(trainable_variables)}")
+    groups = getattr(optimizer, "param_groups", None)
+    if groups is not None:
+        own = {id(variable) for group in groups for variable in group["params"]}
+        given = {id(variable) for variable in trainable_variables}
+        if own != given:
+            raise ValueError(
+                f"trainable_variables must be the optimizer's own parameters: {len(given - own)} of the "
+                f"{len(given)} given are not among them, and {len(own - given)} of its {len(own)} are not given."
+            )

@@ -1,0 +1,77 @@
+"""A GLM family: a distribution with its canonical link, as one frozen object of functions of labels and logits.
+
+A further family is one more object here; a head is a table around one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from glmheads.backends import Array
+from glmheads.kernels import links, losses
+
+__all__ = ["BERNOULLI", "GAUSSIAN", "POISSON", "POISSON_WITHOUT_CONSTANT", "Family"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Loss, gradient, hessian and inverse link of one distribution.
+
+    Labels and logits are arrays of one shape and one dtype, float32 or float64, and so is what the functions return.
+
+    Attributes
+    ----------
+    name : str
+    loss, gradient, hessian : callable of (labels, logits)
+        The unreduced, unweighted loss, and its first and second derivative by the logits.
+    inverse_link : callable of (logits)
+        The mean of the distribution.
+    label_range : (float, float)
+        Smallest and largest label that the distribution can give.
+    """
+
+    name: str
+    loss: Callable[[Array, Array], Array]
+    gradient: Callable[[Array, Array], Array]
+    hessian: Callable[[Array, Array], Array]
+    inverse_link: Callable[[Array], Array]
+    label_range: tuple[float, float]
+
+
+_INFINITY = float("inf")
+
+BERNOULLI = Family(
+    name="bernoulli",
+    loss=losses.sigmoid_cross_entropy,
+    gradient=losses.sigmoid_cross_entropy_gradient,
+    hessian=losses.sigmoid_cross_entropy_hessian,
+    inverse_link=links.sigmoid,
+    label_range=(0.0, 1.0),
+)
+
+GAUSSIAN = Family(
+    name="gaussian",
+    loss=losses.squared_error,
+    gradient=losses.squared_error_gradient,
+    hessian=losses.squared_error_hessian,
+    inverse_link=links.identity,
+    label_range=(-_INFINITY, _INFINITY),
+)
+
+POISSON = Family(
+    name="poisson",
+    loss=losses.log_poisson_loss,
+    gradient=losses.log_poisson_gradient,
+    hessian=losses.log_poisson_hessian,
+    inverse_link=links.exp,
+    label_range=(0.0, _INFINITY),
+)
+
+POISSON_WITHOUT_CONSTANT = Family(
+    name="poisson without constant",
+    loss=partial(losses.log_poisson_loss, compute_full_loss=False),
+    gradient=losses.log_poisson_gradient,
+    hessian=losses.log_poisson_hessian,
+    inverse_link=links.exp,
+    label_range=(0.0, _INFINITY),
+)

@@ -1,0 +1,300 @@
+"""From what people have to arrays: logits, labels and weights, in the logits' library and on their device.
+
+Shapes and dtypes are checked at once. Values are checked where they are at hand; elsewhere a label or weight that is not
+allowed becomes NaN, which makes the loss NaN and is counted in the statistics. An element of weight 0 is never refused.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from glmheads import backends
+from glmheads.backends import Array
+
+__all__ = ["NumericColumn", "as_labels", "as_logits", "as_weights", "check_labels", "check_weights", "numeric_column"]
+
+
+@dataclass(frozen=True)
+class NumericColumn:
+    """A column of numbers by name, and what is done to it when it is read. Made by `numeric_column`."""
+
+    key: str
+    normalizer_fn: Callable[[Any], Any] | None = None
+
+
+def numeric_column(key: str, *, normalizer_fn: Callable[[Any], Any] | None = None) -> NumericColumn:
+    """A weight column that is normalized when it is read.
+
+    Parameters
+    ----------
+    key : str
+        The column's name in the features.
+    normalizer_fn : callable, optional
+        Takes the column as it is found in the features (an array as it is, any other column as a NumPy array) and returns
+        the weights.
+
+    Raises
+    ------
+    TypeError
+        If `key` is not a string or `normalizer_fn` not callable.
+
+    Examples
+    --------
+    >>> import glmheads as gh
+    >>> weight = gh.numeric_column("count", normalizer_fn=lambda column: column / 10)
+    >>> head = gh.BinaryClassHead(weight_column=weight)
+    """
+    if not isinstance(key, str):
+        raise TypeError(f"key must be a string, the name of a column. Given type: {type(key)}")
+    if normalizer_fn is not None and not callable(normalizer_fn):
+        raise TypeError(f"normalizer_fn must be callable. Given: {normalizer_fn!r}")
+    return NumericColumn(key, normalizer_fn)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Bringing
+
+
+def as_logits(logits: Any, dimension: int) -> Array:
+    """Logits as an array of shape (D0, ..., DN, dimension); what is no array becomes a NumPy one.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another.
+    TypeError
+        If they are not real numbers.
+    """
+    if not backends.is_array(logits):
+        logits = np.asarray(logits)
+    _check_numeric("logits", logits)
+    shape = tuple(logits.shape)
+    if len(shape) < 2:
+        raise ValueError(
+            f"logits must have rank at least 2.  Received rank {len(shape)}, shape {shape}. "
+            f"The last axis is the logits dimension: reshape them to (-1, {dimension})."
+        )
+    if shape[-1] != dimension:
+        raise ValueError(
+            f"logits shape must be [D0, D1, ... DN, logits_dimension], got {shape}. "
+            f"This head has logits_dimension {dimension}."
+        )
+    return logits
+
+
+def as_labels(labels: Any, logits: Array, vocabulary: tuple[str, ...] | None = None) -> Array:
+    """Labels as an array shaped like the logits; they may come without the last axis when it has length 1.
+
+    Words of the vocabulary become their positions in it.
+
+    Raises
+    ------
+    ValueError
+        If there are none, the shape is another, or a word is unknown.
+    TypeError
+        If they are not real numbers, or are words without a vocabulary.
+    """
+    if labels is None:
+        raise ValueError(
+            "You must provide a labels Tensor. Given: None. "
+            "Check that your data contain the labels, and that your input function returns them."
+        )
+    if vocabulary is not None:
+        labels = _look_up(labels, vocabulary)
+    labels = _bring("labels", labels, logits)
+    shape = tuple(logits.shape)
+    dimension = shape[-1]
+    if len(labels.shape) == len(shape) - 1 and dimension == 1 or len(labels.shape) == 0:
+        labels = backends.of(labels).xp.reshape(labels, (*labels.shape, 1))
+    found = tuple(labels.shape)
+    if found[-1] != dimension:
+        raise ValueError(
+            f"Mismatched label shape. Expected labels dimension={dimension}.  Received {found[-1]}. "
+            f"Labels of shape {found} don't fit logits of shape {shape}: if they are one-hot, give the class instead."
+        )
+    if found != shape:
+        raise ValueError(
+            f"labels shape must be [D0, D1, ... DN, {dimension}]. "
+            f"Give each logit its label, expected_labels_shape: {shape}. labels_shape: {found}."
+        )
+    return labels
+
+
+def as_weights(features: Any, column: str | NumericColumn | None, logits: Array) -> Array | None:
+    """Weights from the features as an array that broadcasts to the logits, None without a weight column.
+
+    Raises
+    ------
+    ValueError
+        If the column is missing or its shape is another.
+    TypeError
+        If it does not hold real numbers.
+    """
+    if column is None:
+        return None
+    if isinstance(column, str):
+        column = NumericColumn(column)
+    weights = _column(features, column.key)
+    if column.normalizer_fn is not None:
+        weights = column.normalizer_fn(weights if backends.is_array(weights) else np.asarray(weights))
+    weights = _bring(f"weights (feature {column.key})", weights, logits)
+    shape = tuple(logits.shape)
+    if tuple(weights.shape) == shape[:-1]:
+        weights = backends.of(weights).xp.reshape(weights, (*weights.shape, 1))
+    found = tuple(weights.shape)
+    if found not in (shape, (*shape[:-1], 1)):
+        last = "" if shape[-1] == 1 else " or [D0, D1, ... DN, logits_dimension]"
+        raise ValueError(
+            f"weights shape must be [D0, D1, ... DN] or [D0, D1, ... DN, 1]{last}, "
+            f"logits_shape: {shape}. weights_shape: {found}."
+        )
+    return weights
+
+
+def _column(features: Any, key: str) -> Any:
+    """A column of a mapping, a DataFrame or a Table."""
+    if features is None:
+        names: list[Any] = []
+    else:
+        found = getattr(features, "column_names", None)
+        found = getattr(features, "columns", None) if found is None else found
+        names = list(features if found is None else found)
+    if key not in names:
+        raise ValueError(
+            f"Feature {key} is not in features dictionary. "
+            + ("No features were given." if features is None else f"It has {names}.")
+        )
+    return features[key]
+
+
+def _bring(name: str, value: Any, logits: Array) -> Array:
+    """`value` as an array of real numbers in the library and on the device of the logits."""
+    ours = backends.of(logits)
+    if not backends.is_array(value):
+        value = np.asarray(value)
+    _check_numeric(name, value)
+    theirs = backends.of(value)
+    lazy = ours.is_lazy(logits) or theirs.is_lazy(value)
+    if theirs is ours:
+        if not lazy and theirs.device(value) != ours.device(logits):
+            raise ValueError(
+                f"{name} must be on the device of the logits, {ours.device(logits)}, not on {theirs.device(value)}: "
+                "move one of them"
+            )
+        return value
+    if not theirs.on_host(value):
+        raise ValueError(
+            f"{name} are a {theirs.name} array on {theirs.device(value)}, the logits a {ours.name} array: "
+            "move them to one library and device"
+        )
+    if theirs.is_lazy(value):
+        raise ValueError(
+            f"{name} are a {theirs.name} array without values yet, the logits a {ours.name} array: "
+            "bring both to one library"
+        )
+    return ours.from_numpy(theirs.to_numpy(value), ours.device(logits))
+
+
+def _check_numeric(name: str, array: Array) -> None:
+    if isinstance(array, (np.ndarray, np.generic)) and array.dtype.kind not in "biuf":
+        if array.dtype.kind in "OSUT":
+            hint = "are words or objects: give label_vocabulary" if name == "labels" else "are not numbers"
+            raise TypeError(f"{name} must be real numbers; they {hint}. Given dtype: {array.dtype}")
+        if "bfloat16" not in str(array.dtype):
+            raise TypeError(f"{name} must be real numbers. Given dtype: {array.dtype}")
+    elif "complex" in str(array.dtype):
+        raise TypeError(f"{name} must be real numbers. Given dtype: {array.dtype}")
+
+
+def _look_up(labels: Any, vocabulary: tuple[str, ...]) -> np.ndarray[Any, Any]:
+    """Positions of words in the vocabulary."""
+    if backends.is_array(labels):
+        labels = backends.of(labels).to_numpy(labels)
+    words = np.asarray(labels)
+    distinct, inverse = np.unique(_words(words), return_inverse=True)
+    positions = {word: position for position, word in enumerate(vocabulary)}
+    unknown = [word for word in distinct.tolist() if word not in positions]
+    if unknown:
+        bad = np.isin(_words(words), np.asarray(unknown))
+        raise ValueError(
+            f"Labels must be >= 0, a word of label_vocabulary {list(vocabulary)}: {int(bad.sum())} of {bad.size} are not, "
+            f"the first at {int(np.argmax(bad))}; unknown are {unknown[:5]}"
+        )
+    ids = np.asarray([positions[word] for word in distinct.tolist()], dtype=np.int64)
+    return ids[inverse].reshape(words.shape)
+
+
+def _words(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The elements as text, flat."""
+    flat = array.ravel()
+    if flat.dtype.kind == "U":
+        return flat
+    return np.asarray([w.decode() if isinstance(w, bytes) else str(w) for w in flat.tolist()], dtype=str)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Checking values
+
+_SHOWN = 5
+
+
+def check_weights(weights: Array | None) -> Array | None:
+    """The weights, in which what is not allowed (negative, infinite) is NaN unless it could be refused.
+
+    Raises
+    ------
+    ValueError
+        If a weight at hand is negative, infinite or NaN.
+    """
+    if weights is None:
+        return None
+    return _refuse(
+        weights, _outside(weights, 0.0, float("inf")), None, "weights must be finite and >= 0", "weights"
+    )
+
+
+def check_labels(
+    labels: Array, weights: Array | None, low: float, high: float, messages: tuple[str, str]
+) -> Array:
+    """The labels, in which what is not allowed (infinite, or not from `low` to `high`) is NaN unless it could be refused.
+
+    `messages` say that a label is too high, and that it is too low or not finite.
+
+    Raises
+    ------
+    ValueError
+        If a label at hand is not allowed and its weight is not 0.
+    """
+    too_high, too_low = messages
+    if too_high != too_low:
+        labels = _refuse(labels, labels > high, weights, too_high, "labels")
+    return _refuse(labels, _outside(labels, low, high), weights, too_low, "labels")
+
+
+def _outside(values: Array, low: float, high: float) -> Array:
+    """Which values are not finite numbers from `low` to `high`."""
+    xp = backends.of(values).xp
+    inside = xp.isfinite(values)
+    if low > -float("inf"):
+        inside = inside & (values >= low)
+    if high < float("inf"):
+        inside = inside & (values <= high)
+    return ~inside
+
+
+def _refuse(values: Array, bad: Array, weights: Array | None, message: str, name: str) -> Array:
+    backend = backends.of(values)
+    xp = backend.xp
+    if weights is not None:
+        bad = bad & (weights != 0)
+    if not backend.at_hand(values):
+        return xp.where(bad, xp.full_like(values, float("nan")), values)
+    if bool(xp.any(bad)):
+        flat, where = backend.to_numpy(values).ravel(), backend.to_numpy(bad).ravel()
+        index = np.flatnonzero(where)
+        shown = ", ".join(f"{flat[i]:g} at {i}" for i in index[:_SHOWN])
+        more = ", ..." if len(index) > _SHOWN else ""
+        raise ValueError(f"{message}; {len(index)} of {len(flat)} {name} are not: {shown}{more}")
+    return values

@@ -1,0 +1,638 @@
+"""`Head`, the contract: loss, predictions and metrics of one kind of model output.
+
+A head is mostly a table: a `Family` (loss and inverse link), the `Measure`s that it reports, and its predictions. All that
+an evaluation does is here, once, on top of `Head.statistics`; the subclasses hold the tables.
+"""
+
+import inspect
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from glmheads import backends, features as inputs, metrics as metrics_
+from glmheads.backends import Array
+from glmheads.estimator_spec import EstimatorSpec, ExportOutput, ModeKeys, training_op
+from glmheads.families import Family
+from glmheads.kernels.elementwise import to_compute_dtype
+from glmheads.kernels.reductions import divisor, reduce, safe_divide
+from glmheads.metrics import REGULARIZATION, Measure, Metric
+from glmheads.names import PredictionKeys, Reduction
+from glmheads.statistics import Batch, Recipe, RegularizationSums, Statistics, Validity
+
+__all__ = ["Head", "Prediction", "Predictions", "qualified_name"]
+
+Prediction = Array | Callable[[], Any]
+
+
+class Predictions(Mapping[str, Any]):
+    """Predictions by key; those that no array library but NumPy can hold (strings) are made when they are read."""
+
+    def __init__(self, values: Mapping[str, Prediction]) -> None:
+        self._values = dict(values)
+
+    def __getitem__(self, key: str) -> Any:
+        found = self._values[key]
+        return found() if callable(found) else found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        return f"Predictions({list(self._values)})"
+
+
+class Head:
+    """The top of a model: given logits it knows the loss, the predictions and the metrics.
+
+    Use a subclass; this class is what they share, and the base of a head of your own, which gives the arguments below
+    and overrides `predictions_of`.
+
+    Parameters
+    ----------
+    family : Family
+        Loss and inverse link.
+    measures : sequence of Measure
+        The metrics, in the order in which they are reported.
+    logits_dimension : int
+        Length of the last axis of the logits.
+    weight_column : str or NumericColumn, optional
+        The weights' column in the features; without one every weight is 1.
+    loss_reduction : Reduction or str
+    loss_fn : callable of (labels, logits[, features][, loss_reduction]), optional
+        An unreduced loss, shaped like the logits, in place of the family's. The loss of an example must depend on that
+        example alone.
+    name : str, optional
+        Appended to every metric's key, as "/" + name.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not of its kind.
+
+    Notes
+    -----
+    Shapes, in every method: `logits` (D0, ..., DN, logits_dimension); `labels` the same, or without the last axis when
+    logits_dimension is 1; weights (D0, ..., DN), (D0, ..., DN, 1), or the logits' shape. What is no array becomes a NumPy
+    array. Results are in the library and on the device of the logits.
+    """
+
+    _label_messages = ("Labels must be finite", "Labels must be finite")
+    """What is said of a label that is too high, and of one that is too low or not finite."""
+
+    def __init__(
+        self,
+        *,
+        family: Family,
+        measures: Sequence[Measure],
+        logits_dimension: int = 1,
+        weight_column: str | inputs.NumericColumn | None = None,
+        loss_reduction: Reduction | str = Reduction.SUM_OVER_BATCH_SIZE,
+        loss_fn: Callable[..., Array] | None = None,
+        name: str | None = None,
+    ) -> None:
+        if weight_column is not None and not isinstance(weight_column, (str, inputs.NumericColumn)):
+            raise TypeError(
+                f"Weight column must be either a string or NumericColumn. Given type: {type(weight_column)}. "
+                "Name the column, or make one with numeric_column."
+            )
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name must be a string. Given type: {type(name)}")
+        self._loss_arguments = () if loss_fn is None else _loss_fn_arguments(loss_fn)
+        self._family = family
+        self._measures = tuple(measures)
+        self._logits_dimension = logits_dimension
+        self._weight_column = weight_column
+        self._loss_reduction = _reduction(loss_reduction)
+        self._loss_fn = loss_fn
+        self._name = name
+        recipes: dict[str, Recipe] = {Validity.name: Validity()}
+        recipes.update({measure.recipe.name: measure.recipe for measure in self._measures})
+        self._recipes = recipes
+        self._config = json.dumps(self._describe(), sort_keys=True)
+
+    # What it is
+
+    @property
+    def name(self) -> str | None:
+        """The head's name, or None."""
+        return self._name
+
+    @property
+    def logits_dimension(self) -> int:
+        """Length of the last axis of the logits."""
+        return self._logits_dimension
+
+    @property
+    def loss_reduction(self) -> Reduction:
+        """How the losses of a batch become one."""
+        return self._loss_reduction
+
+    def __repr__(self) -> str:
+        named = "" if self._name is None else f", name={self._name!r}"
+        return f"{type(self).__name__}(loss_reduction={str(self._loss_reduction)!r}{named})"
+
+    def _describe(self) -> dict[str, Any]:
+        """What the statistics of this head depend on: records add up if this is equal."""
+        column = self._weight_column
+        return {
+            "head": type(self).__name__,
+            "family": self._family.name,
+            "logits_dimension": self._logits_dimension,
+            "parts": [repr(recipe) for recipe in self._recipes.values()],
+            "weight_column": column.key if isinstance(column, inputs.NumericColumn) else column,
+            "loss_fn": qualified_name(self._loss_fn),
+        }
+
+    # Loss
+
+    def loss(
+        self,
+        labels: Any,
+        logits: Any,
+        features: Any = None,
+        mode: ModeKeys | str | None = None,
+        regularization_losses: Sequence[Any] | None = None,
+    ) -> Array:
+        """The reduced loss.
+
+        Parameters
+        ----------
+        labels, logits : array
+            See the class for shapes.
+        features : mapping of arrays or DataFrame, optional
+            Needed for a weight column.
+        mode : ModeKeys, optional
+            Taken for compatibility; the loss does not depend on it.
+        regularization_losses : sequence of scalars, optional
+            Their sum is added after the reduction.
+
+        Returns
+        -------
+        0-d array
+            In the logits' dtype, at least float32. Differentiable by the logits in PyTorch and JAX.
+
+        Raises
+        ------
+        ValueError
+            If a shape is wrong, the weight column is missing, or a label or weight at hand is not allowed; elsewhere such
+            a value makes the loss NaN. A NaN logit makes it NaN everywhere.
+        TypeError
+            If an argument does not hold real numbers.
+        """
+        labels, logits, weights, _ = self._read(labels, logits, features)
+        losses = self._losses(labels, logits, features)
+        reduced = reduce(losses, weights, self._loss_reduction)
+        return reduced + _sum_of(regularization_losses, reduced) if regularization_losses else reduced
+
+    def gradient(self, labels: Any, logits: Any, features: Any = None) -> Array:
+        """First derivative of the reduced loss by the logits, without regularization.
+
+        Parameters
+        ----------
+        labels, logits, features
+            As in `loss`.
+
+        Returns
+        -------
+        array
+            Shaped like the logits and in their dtype. In closed form; with a `loss_fn`, by the library's autograd.
+
+        Raises
+        ------
+        TypeError
+            If the head has a `loss_fn` and the library no autograd.
+        ValueError, TypeError
+            As `loss` does.
+        """
+        return self._derivative(labels, logits, features, "gradient", self._family.gradient)
+
+    def hessian(self, labels: Any, logits: Any, features: Any = None) -> Array:
+        """Diagonal of the second derivative of the reduced loss by the logits, without regularization.
+
+        Parameters, result and errors are those of `gradient`.
+        """
+        return self._derivative(labels, logits, features, "hessian_diagonal", self._family.hessian)
+
+    def _derivative(
+        self, labels: Any, logits: Any, features: Any, by_autograd: str, closed: Callable[[Array, Array], Array]
+    ) -> Array:
+        labels, logits, weights, dtype = self._read(labels, logits, features)
+        backend = backends.of(logits)
+        xp = backend.xp
+        if self._loss_fn is not None:
+
+            def loss(x: Array) -> Array:
+                return reduce(self._losses(labels, x, features), weights, self._loss_reduction)
+
+            return xp.astype(getattr(backend, by_autograd)(loss, logits), dtype, copy=False)
+        derivative = closed(labels, logits)
+        if weights is not None:
+            derivative = weights * derivative
+        scale = divisor(derivative, weights, self._loss_reduction)
+        if scale is not None:
+            scale = xp.astype(scale, derivative.dtype, copy=False)
+            derivative = safe_divide(derivative, xp.broadcast_to(scale, derivative.shape))
+        return xp.astype(derivative, dtype, copy=False)
+
+    def _read(self, labels: Any, logits: Any, features: Any) -> tuple[Array, Array, Array | None, Any]:
+        """Labels, logits and weights, checked, of one dtype of at least float32; and the dtype of results."""
+        logits = inputs.as_logits(logits, self._logits_dimension)
+        labels = self._labels(labels, logits)
+        weights = inputs.as_weights(features, self._weight_column, logits)
+        x = to_compute_dtype(logits)
+        xp = backends.of(x).xp
+        if weights is not None:
+            weights = inputs.check_weights(xp.astype(to_compute_dtype(weights), x.dtype, copy=False))
+        labels = to_compute_dtype(labels)
+        labels = inputs.check_labels(labels, weights, *self._family.label_range, self._label_messages)
+        labels = xp.astype(labels, x.dtype, copy=False)
+        is_float = not xp.isdtype(logits.dtype, ("bool", "integral"))
+        if weights is not None:
+            absent = weights == 0
+            zeros = xp.zeros_like(x)
+            labels, x = xp.where(absent, zeros, labels), xp.where(absent, zeros, x)
+        return labels, x, weights, logits.dtype if is_float else x.dtype
+
+    def _labels(self, labels: Any, logits: Array) -> Array:
+        return inputs.as_labels(labels, logits)
+
+    def _losses(self, labels: Array, logits: Array, features: Any) -> Array:
+        """The unreduced, unweighted losses, shaped like the logits."""
+        if self._loss_fn is None:
+            return self._family.loss(labels, logits)
+        optional = {"features": features, "loss_reduction": self._loss_reduction}
+        given = {key: optional[key] for key in self._loss_arguments}
+        losses = self._loss_fn(labels=labels, logits=logits, **given)
+        if not backends.is_array(losses):
+            losses = np.asarray(losses)
+        if tuple(losses.shape) != tuple(logits.shape):
+            raise ValueError(
+                f"loss_fn must return Tensor of shape [D0, D1, ... DN, {self._logits_dimension}]. "
+                f"It must not reduce, logits_shape: {tuple(logits.shape)}. loss_shape: {tuple(losses.shape)}."
+            )
+        return losses
+
+    # Predictions
+
+    def predictions(self, logits: Any, keys: Sequence[str] | None = None) -> Mapping[str, Any]:
+        """The predictions, by key.
+
+        Parameters
+        ----------
+        logits : array
+        keys : sequence of str, optional
+            Which of `PredictionKeys`; all that the head has if not given.
+
+        Returns
+        -------
+        mapping of arrays
+            Floating arrays have the logits' dtype. Strings are NumPy arrays made when they are read, and are absent under a
+            trace.
+
+        Raises
+        ------
+        ValueError
+            If the logits' shape is wrong, or the head has no such key.
+        """
+        logits = inputs.as_logits(logits, self._logits_dimension)
+        backend = backends.of(logits)
+        x = to_compute_dtype(logits)
+        is_float = not backend.xp.isdtype(logits.dtype, ("bool", "integral"))
+        dtype = logits.dtype if is_float else x.dtype
+        found = self._predictions(x, dtype)
+        known = list(PredictionKeys)
+        for key in keys if keys is not None else ():
+            if key not in known or key not in found:
+                raise ValueError(
+                    f"Prediction key must be in PredictionKeys, given: {key}. This head has {list(map(str, found))}."
+                )
+        chosen = found if keys is None else {key: found[key] for key in keys}
+        if backend.is_traced(logits):
+            return {str(key): array for key, array in chosen.items() if not callable(array)}
+        return Predictions({str(key): array for key, array in chosen.items()})
+
+    def _predictions(self, logits: Array, dtype: Any) -> dict[str, Prediction]:
+        """All predictions by key, as arrays or as functions that make them; floating ones in `dtype`."""
+        xp = backends.of(logits).xp
+        mean = xp.astype(self._mean(logits), dtype, copy=False)
+        return {
+            PredictionKeys.PREDICTIONS: mean,
+            PredictionKeys.LOGITS: xp.astype(logits, dtype, copy=False),
+        }
+
+    def _mean(self, logits: Array) -> Array:
+        """The predicted mean, shaped like the logits."""
+        return self._family.inverse_link(logits)
+
+    def _export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
+        raise TypeError(f"{type(self).__name__} has no export outputs: override _export_outputs to give them")
+
+    # Statistics, the pure core
+
+    def statistics(
+        self, labels: Any, logits: Any, features: Any = None, regularization_losses: Sequence[Any] | None = None
+    ) -> Statistics:
+        """The sufficient statistics of a batch: a pure function, whose results add up.
+
+        Parameters
+        ----------
+        labels, logits, features, regularization_losses
+            As in `loss`.
+
+        Returns
+        -------
+        Statistics
+            In the library and on the device of the logits.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `loss` does; a value that can't be looked at is counted instead.
+        """
+        return self._measure(labels, logits, features, regularization_losses).settled()
+
+    def _measure(
+        self, labels: Any, logits: Any, features: Any = None, regularization_losses: Sequence[Any] | None = None
+    ) -> Statistics:
+        """The statistics as they come: add them to others before settling, and the areas' bounds are tighter."""
+        labels, logits, weights, _ = self._read(labels, logits, features)
+        backend = backends.of(logits)
+        losses = None if self._loss_fn is None else self._losses(labels, logits, features)
+
+        def kernel(labels: Array, logits: Array, weights: Array | None, losses: Array | None) -> Statistics:
+            xp = backends.of(logits).xp
+            batch = Batch(
+                labels=labels,
+                logits=logits,
+                weights=None if weights is None else xp.broadcast_to(weights, logits.shape),
+                losses=self._family.loss(labels, logits) if losses is None else losses,
+                predictions=self._mean(logits),
+            )
+            return Statistics(self._config, {key: recipe.measure(batch) for key, recipe in self._recipes.items()})
+
+        statistics: Statistics = backend.run_blocks(kernel, (labels, logits, weights, losses), Statistics.__add__)
+        if regularization_losses:
+            zero = backend.xp.zeros((), dtype=logits.dtype, device=backend.device(logits))
+            part = RegularizationSums.of(_sum_of(regularization_losses, zero))
+            statistics = replace(statistics, parts={**statistics.parts, RegularizationSums.name: part})
+        return statistics
+
+    def empty(self, like: Array | None = None) -> Statistics:
+        """The neutral element of ``+``: the statistics of no data.
+
+        Parameters
+        ----------
+        like : array, optional
+            Without it the record holds no arrays and adds to any other. With it, it is a record of zeros in the array's
+            library, dtype and device, of the largest shape, which a loop that must not change shapes (``jax.lax.scan``)
+            can carry.
+        """
+        if like is None:
+            return Statistics(self._config, {})
+        backend = backends.of(like)
+        device = None if backend.is_lazy(like) else backend.device(like)
+        none = backend.xp.zeros((0, self._logits_dimension), dtype=to_compute_dtype(like).dtype, device=device)
+        weights: Array | None = none if self._weight_column is not None else None
+        batch = Batch(none, none, weights, losses=none, predictions=none)
+        parts = {name: recipe.measure(batch) for name, recipe in self._recipes.items()}
+        return Statistics(self._config, parts).padded()
+
+    def results(self, statistics: Statistics) -> dict[str, Array]:
+        """Every metric of the data, as 0-d arrays of the accumulation dtype; 0 / 0 is 0.
+
+        Raises
+        ------
+        ValueError
+            If the record is another head's, or holds bad labels or weights that could be counted but not refused; under a
+            trace and on lazy arrays those make the results NaN.
+        """
+        return {self._key(m): metrics_.evaluate(m, statistics) for m in self._measures_of(statistics)}
+
+    def bounds(self, statistics: Statistics) -> dict[str, Array]:
+        """Of the areas, by metric key: (lower, upper) that hold the exact value for the data, arrays of shape (2,).
+
+        Raises
+        ------
+        ValueError
+            As `results` does.
+        """
+        return {
+            self._key(m): metrics_.evaluate(m, statistics, bounds=True)
+            for m in self._measures_of(statistics)
+            if m.bounds is not None
+        }
+
+    def curves(self, statistics: Statistics) -> dict[str, dict[str, Array]]:
+        """Curves of the data, by name, each a dict of arrays; a head without scores to rank has none."""
+        self._measures_of(statistics)
+        return {}
+
+    def evaluate(self, batches: Iterable[Any]) -> dict[str, Array]:
+        """The results of an iterable of batches.
+
+        Parameters
+        ----------
+        batches : iterable
+            Of tuples (labels, logits[, features[, regularization_losses]]) or of mappings with these keys.
+
+        Raises
+        ------
+        TypeError
+            If a batch is neither.
+        ValueError, TypeError
+            As `statistics` does.
+
+        Examples
+        --------
+        >>> import numpy as np, glmheads as gh
+        >>> head = gh.RegressionHead()
+        >>> batches = [(np.asarray([1.0, 3.0]), np.asarray([[1.0], [1.0]])), (np.asarray([1.0]), np.asarray([[0.0]]))]
+        >>> float(head.evaluate(batches)["average_loss"])
+        1.6666666666666667
+        """
+        seen = self.empty()
+        for batch in batches:
+            if isinstance(batch, Mapping):
+                more = self._measure(**batch)
+            elif isinstance(batch, (tuple, list)) and 2 <= len(batch) <= 4:
+                more = self._measure(*batch)
+            else:
+                raise TypeError(
+                    "a batch must be a tuple (labels, logits[, features[, regularization_losses]]) or a mapping with "
+                    f"these keys. Given type: {type(batch)}"
+                )
+            seen = (seen + more.detach()).settled()
+        return self.results(seen)
+
+    def _measures_of(self, statistics: Statistics) -> tuple[Measure, ...]:
+        """The measures that can be read from a record of this head."""
+        if statistics.config != self._config:
+            raise ValueError(
+                f"the statistics are of a differently configured head: they are of {statistics.config}, "
+                f"this head is {self._config}"
+            )
+        has_regularization = RegularizationSums.name in statistics.parts
+        return (*self._measures, REGULARIZATION) if has_regularization else self._measures
+
+    def _key(self, measure: Measure) -> str:
+        return str(measure.key) if self._name is None else f"{measure.key}/{self._name}"
+
+    # Metrics, a thin coat on statistics
+
+    def metrics(self, regularization_losses: Sequence[Any] | None = None) -> dict[str, Metric]:
+        """New metrics that have seen no data, by key.
+
+        Parameters
+        ----------
+        regularization_losses : sequence of scalars, optional
+            If there are any, their mean over updates is among the metrics.
+        """
+        measures = (*self._measures, REGULARIZATION) if regularization_losses else self._measures
+        empty = self.empty()
+        return {self._key(measure): Metric(measure, empty, empty) for measure in measures}
+
+    def update_metrics(
+        self,
+        eval_metrics: dict[str, Metric],
+        features: Any,
+        logits: Any,
+        labels: Any,
+        mode: ModeKeys | str | None = None,
+        regularization_losses: Sequence[Any] | None = None,
+    ) -> dict[str, Metric]:
+        """Let metrics see a batch.
+
+        Parameters
+        ----------
+        eval_metrics : dict of Metric
+            From `metrics`, or some of them; each is updated in place.
+        features, logits, labels, regularization_losses
+            As in `loss`.
+        mode : ModeKeys, optional
+            Taken for compatibility.
+
+        Returns
+        -------
+        dict of Metric
+            `eval_metrics`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `statistics` does; no metric is changed then. No graph is kept alive.
+        """
+        more = self._measure(labels, logits, features, regularization_losses).detach()
+        metrics_.update(eval_metrics.values(), lambda seen: (seen + more).settled())
+        return eval_metrics
+
+    # EstimatorSpec
+
+    def create_estimator_spec(
+        self,
+        features: Any,
+        mode: ModeKeys | str,
+        logits: Any,
+        labels: Any = None,
+        optimizer: Any = None,
+        trainable_variables: Sequence[Any] | None = None,
+        train_op_fn: Callable[[Array], Any] | None = None,
+        update_ops: Sequence[Callable[[], Any]] | None = None,
+        regularization_losses: Sequence[Any] | None = None,
+    ) -> EstimatorSpec:
+        """All that a model function returns in a mode.
+
+        Parameters
+        ----------
+        features, logits, labels, regularization_losses
+            As in `loss`; labels are not needed to predict.
+        mode : ModeKeys
+        optimizer : optional
+            A ``torch.optim.Optimizer``, or an object with its methods ``zero_grad`` and ``step``. Nothing changes before
+            ``spec.train_op()`` is called, which takes one step, calls the `update_ops` and returns the loss.
+        trainable_variables : list or tuple, optional
+            The optimizer's own parameters; needed with an optimizer.
+        train_op_fn : callable of (loss), optional
+            Called at once, on any library; what it returns is ``spec.train_op``. The `update_ops` are called after it.
+        update_ops : list or tuple of callables, optional
+
+        Returns
+        -------
+        EstimatorSpec
+
+        Raises
+        ------
+        ValueError
+            If labels are missing, or what trains is: exactly one of `optimizer` and `train_op_fn` must be given in mode
+            TRAIN.
+        """
+        mode = ModeKeys(mode)
+        predictions = self.predictions(logits)
+        if mode == ModeKeys.PREDICT:
+            return EstimatorSpec(mode, predictions, export_outputs=self._export_outputs(predictions))
+        loss = self.loss(labels, logits, features, mode, regularization_losses)
+        if mode == ModeKeys.EVAL:
+            filled = self.update_metrics(
+                self.metrics(regularization_losses), features, logits, labels, mode, regularization_losses
+            )
+            return EstimatorSpec(mode, predictions, loss=loss, eval_metric_ops=filled)
+        train_op = training_op(
+            loss,
+            optimizer=optimizer,
+            trainable_variables=trainable_variables,
+            train_op_fn=train_op_fn,
+            update_ops=update_ops,
+        )
+        return EstimatorSpec(mode, predictions, loss=loss, train_op=train_op)
+
+
+def _reduction(given: Reduction | str) -> Reduction:
+    try:
+        reduction = Reduction(given)
+    except ValueError:
+        reduction = Reduction.NONE
+    if reduction == Reduction.NONE:
+        valid = [str(r) for r in Reduction if r != Reduction.NONE]
+        raise ValueError(f"Invalid loss_reduction: {given}. A head takes one of {valid}.")
+    return reduction
+
+
+def _loss_fn_arguments(loss_fn: Callable[..., Array]) -> tuple[str, ...]:
+    """The optional arguments that a loss_fn asks for."""
+    if not callable(loss_fn):
+        raise TypeError(f"loss_fn must be callable. Given: {loss_fn!r}")
+    arguments = tuple(inspect.signature(loss_fn).parameters)
+    for needed in ("labels", "logits"):
+        if needed not in arguments:
+            raise ValueError(f"loss_fn must contain argument: {needed}. Given arguments: {arguments}")
+    optional = ("features", "loss_reduction")
+    unexpected = [argument for argument in arguments if argument not in ("labels", "logits", *optional)]
+    if unexpected:
+        raise ValueError(
+            f"loss_fn has unexpected args: {unexpected}. It may take labels, logits, features and loss_reduction."
+        )
+    return tuple(argument for argument in arguments if argument in optional)
+
+
+def qualified_name(function: Callable[..., Any] | None) -> str | None:
+    """What tells a user's function from another in a head's configuration."""
+    if function is None:
+        return None
+    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', repr(function))}"
+
+
+def _sum_of(regularization_losses: Sequence[Any], like: Array) -> Array:
+    """Their sum as a 0-d array of the library, dtype and device of `like`."""
+    backend = backends.of(like)
+    xp = backend.xp
+    result = xp.zeros_like(like)
+    for loss in regularization_losses:
+        if not backends.is_array(loss) or backends.of(loss) is not backend:
+            loss = backend.from_numpy(np.asarray(loss, dtype=np.float64), None if backend.is_lazy(like) else backend.device(like))
+        result = result + xp.astype(xp.reshape(loss, ()), like.dtype, copy=False)
+    return result

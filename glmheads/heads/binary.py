@@ -1,0 +1,189 @@
+"""The head of a binary classifier."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from glmheads import backends
+from glmheads import features as inputs
+from glmheads.backends import Array
+from glmheads.estimator_spec import ClassificationOutput, ExportOutput, PredictOutput, RegressionOutput
+from glmheads.families import BERNOULLI
+from glmheads.features import NumericColumn
+from glmheads.heads.base import Head, Prediction
+from glmheads.kernels.curves import named_curves
+from glmheads.metrics import area_measures, mean_measures, threshold_measures
+from glmheads.names import PredictionKeys, Reduction
+from glmheads.statistics import RankingSummary, ScoreBuckets, Statistics
+
+__all__ = ["BinaryClassHead", "binary_classification_head"]
+
+
+class BinaryClassHead(Head):
+    """Classification into two classes by sigmoid cross entropy.
+
+    Labels are 0 and 1, or the words of `label_vocabulary`; a label between 0 and 1 counts as that much of a positive and
+    the rest of a negative in every metric.
+
+    Parameters
+    ----------
+    weight_column : str or NumericColumn, optional
+        The weights' column in the features.
+    thresholds : sequence of float, optional
+        Probabilities in (0, 1) at which accuracy, precision and recall are reported too.
+    label_vocabulary : list or tuple of two strings, optional
+        The negative class and the positive one.
+    loss_reduction : Reduction or str
+    loss_fn : callable of (labels, logits[, features][, loss_reduction]), optional
+        An unreduced loss in place of the sigmoid cross entropy.
+    name : str, optional
+        Appended to every metric's key.
+    num_thresholds : int, optional
+        If given, the areas are Keras's, by so many equally spaced thresholds of the probability (tf.estimator used 200).
+        If not, they rank the logits, so that scores near 0 or 1 don't tie, and have bounds that hold.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not of its kind.
+
+    Examples
+    --------
+    >>> import numpy as np, glmheads as gh
+    >>> head = gh.BinaryClassHead(label_vocabulary=["stay", "leave"])
+    >>> logits = np.asarray([[1.5], [-0.5]])
+    >>> head.predictions(logits)["classes"].tolist()
+    [['leave'], ['stay']]
+    >>> round(float(head.loss(["leave", "leave"], logits)), 6)
+    0.587745
+    """
+
+    _label_messages = ("Labels must be <= 2 - 1", "Labels must be >= 0")
+
+    def __init__(
+        self,
+        weight_column: str | NumericColumn | None = None,
+        thresholds: Sequence[float] | None = None,
+        label_vocabulary: Sequence[str] | None = None,
+        loss_reduction: Reduction | str = Reduction.SUM_OVER_BATCH_SIZE,
+        loss_fn: Callable[..., Array] | None = None,
+        name: str | None = None,
+        num_thresholds: int | None = None,
+    ) -> None:
+        self._thresholds = _thresholds(thresholds)
+        self._vocabulary = _vocabulary(label_vocabulary)
+        if num_thresholds is not None and (
+            isinstance(num_thresholds, bool) or not isinstance(num_thresholds, int) or num_thresholds < 2
+        ):
+            raise ValueError(f"num_thresholds must be an integer >= 2, or None. Given: {num_thresholds!r}")
+        self._area_recipe = RankingSummary() if num_thresholds is None else ScoreBuckets(num_thresholds)
+        super().__init__(
+            family=BERNOULLI,
+            measures=(*mean_measures(), *threshold_measures(self._thresholds), *area_measures(self._area_recipe)),
+            weight_column=weight_column,
+            loss_reduction=loss_reduction,
+            loss_fn=loss_fn,
+            name=name,
+        )
+
+    def _describe(self) -> dict[str, Any]:
+        return {**super()._describe(), "label_vocabulary": self._vocabulary}
+
+    def _labels(self, labels: Any, logits: Array) -> Array:
+        return inputs.as_labels(labels, logits, self._vocabulary)
+
+    def _predictions(self, logits: Array, dtype: Any) -> dict[str, Prediction]:
+        backend = backends.of(logits)
+        xp = backend.xp
+        integer = xp.__array_namespace_info__().default_dtypes()["integral"]
+        device = None if backend.is_lazy(logits) else backend.device(logits)
+        logistic = self._mean(logits)
+        class_ids = xp.astype(logits > 0, integer)
+        both = xp.reshape(xp.asarray([0, 1], dtype=xp.int32, device=device), (1, 2))
+        classes = np.asarray(self._vocabulary or ("0", "1"))
+        first = logits.shape[0]
+
+        def named() -> np.ndarray[Any, Any]:
+            return np.asarray(classes[backend.to_numpy(class_ids)])
+
+        def all_named() -> np.ndarray[Any, Any]:
+            return np.tile(classes, (first, 1))
+
+        return {
+            PredictionKeys.LOGITS: xp.astype(logits, dtype, copy=False),
+            PredictionKeys.LOGISTIC: xp.astype(logistic, dtype, copy=False),
+            # softmax([0, x]) is [σ(−x), σ(x)]
+            PredictionKeys.PROBABILITIES: xp.astype(
+                xp.concat([self._mean(-logits), logistic], axis=-1), dtype, copy=False
+            ),
+            PredictionKeys.CLASS_IDS: class_ids,
+            PredictionKeys.CLASSES: named,
+            PredictionKeys.ALL_CLASS_IDS: xp.broadcast_to(both, (first, 2)),
+            PredictionKeys.ALL_CLASSES: all_named,
+        }
+
+    def _export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
+        classification = ClassificationOutput(
+            scores=predictions[PredictionKeys.PROBABILITIES], classes=predictions.get(PredictionKeys.ALL_CLASSES)
+        )
+        return {
+            "serving_default": classification,
+            "classification": classification,
+            "regression": RegressionOutput(value=predictions[PredictionKeys.LOGISTIC]),
+            "predict": PredictOutput(predictions),
+        }
+
+    def curves(self, statistics: Statistics) -> dict[str, dict[str, Array]]:
+        """Points of the ROC and of the precision–recall curve of the data.
+
+        Returns
+        -------
+        dict
+            ``"roc"`` holds ``false_positive_rate`` and ``true_positive_rate``; ``"precision_recall"`` holds ``precision``
+            and ``recall``; each also holds ``thresholds``, in descending order: an example is positive whose logit (with
+            `num_thresholds`, probability) is at least that, the first being ∞. All are arrays of one shape (m + 1,), empty
+            before any data. A curve between two points stays in the rectangle that they span.
+
+        Raises
+        ------
+        ValueError
+            If the record is another head's.
+        """
+        super().curves(statistics)
+        part = statistics.parts.get(self._area_recipe.name)
+        points = np.zeros((3, 0)) if part is None else self._area_recipe.points(part)
+        return named_curves(points)
+
+
+def _thresholds(given: Sequence[float] | None) -> tuple[float, ...]:
+    thresholds = tuple(float(threshold) for threshold in given) if given is not None else ()
+    if any(not 0 < threshold < 1 for threshold in thresholds):
+        raise ValueError(f"thresholds not in (0, 1): ({tuple(thresholds)},). Each is a probability between 0 and 1.")
+    if len({"%g" % threshold for threshold in thresholds}) < len(thresholds):
+        raise ValueError(f"thresholds must differ in their first six digits, by which metrics are named: {thresholds}")
+    return thresholds
+
+
+def _vocabulary(given: Sequence[str] | None) -> tuple[str, ...] | None:
+    if given is None:
+        return None
+    if not isinstance(given, (list, tuple)):
+        raise ValueError(f"label_vocabulary should be a list or a tuple. Given type: {type(given)}")
+    words = tuple(word.decode() if isinstance(word, bytes) else str(word) for word in given)
+    if len(set(words)) != 2 or len(words) != 2:
+        raise ValueError(f"label_vocabulary must hold two different words, the negative class first. Given: {given}")
+    return words
+
+
+def binary_classification_head(
+    weight_column: str | NumericColumn | None = None,
+    thresholds: Sequence[float] | None = None,
+    label_vocabulary: Sequence[str] | None = None,
+    loss_reduction: Reduction | str = Reduction.SUM_OVER_BATCH_SIZE,
+    loss_fn: Callable[..., Array] | None = None,
+    name: str | None = None,
+) -> BinaryClassHead:
+    """A `BinaryClassHead` by the name that tf.contrib had for it."""
+    return BinaryClassHead(weight_column, thresholds, label_vocabulary, loss_reduction, loss_fn, name)

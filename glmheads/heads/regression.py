@@ -1,0 +1,183 @@
+"""Regression heads: a real number, a probability or a count for each logit."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from glmheads.backends import Array
+from glmheads.estimator_spec import ExportOutput, PredictOutput, RegressionOutput
+from glmheads.families import BERNOULLI, GAUSSIAN, POISSON, POISSON_WITHOUT_CONSTANT, Family
+from glmheads.features import NumericColumn
+from glmheads.heads.base import Head, Prediction, qualified_name
+from glmheads.metrics import mean_measures
+from glmheads.names import PredictionKeys, Reduction
+
+__all__ = ["LogisticRegressionHead", "PoissonRegressionHead", "RegressionHead", "logistic_regression_head"]
+
+
+class _MeanHead(Head):
+    """A head that predicts a mean for each logit and reports means alone."""
+
+    def __init__(self, *, family: Family, label_dimension: int = 1, **arguments: Any) -> None:
+        if isinstance(label_dimension, bool) or not isinstance(label_dimension, int) or label_dimension < 1:
+            raise ValueError(f"Invalid label_dimension {label_dimension}. It is the number of labels of an example, >= 1.")
+        super().__init__(family=family, measures=mean_measures(), logits_dimension=label_dimension, **arguments)
+
+    def _export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
+        regression = RegressionOutput(value=predictions[PredictionKeys.PREDICTIONS])
+        return {"serving_default": regression, "regression": regression, "predict": PredictOutput(predictions)}
+
+
+class RegressionHead(_MeanHead):
+    """Regression to `label_dimension` real numbers by squared error.
+
+    Parameters
+    ----------
+    label_dimension : int
+        Number of labels, and of logits, of an example.
+    weight_column : str or NumericColumn, optional
+        The weights' column in the features.
+    loss_reduction : Reduction or str
+    loss_fn : callable of (labels, logits[, features][, loss_reduction]), optional
+        An unreduced loss in place of the squared error.
+    inverse_link_fn : callable of (logits), optional
+        From logits to predictions; the identity if not given.
+    name : str, optional
+        Appended to every metric's key.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not of its kind.
+
+    Examples
+    --------
+    >>> import numpy as np, glmheads as gh
+    >>> head = gh.RegressionHead()
+    >>> float(head.loss(labels=np.asarray([1.0, 2.0]), logits=np.asarray([[1.5], [1.0]])))
+    0.625
+    """
+
+    def __init__(
+        self,
+        label_dimension: int = 1,
+        weight_column: str | NumericColumn | None = None,
+        loss_reduction: Reduction | str = Reduction.SUM_OVER_BATCH_SIZE,
+        loss_fn: Callable[..., Array] | None = None,
+        inverse_link_fn: Callable[[Array], Array] | None = None,
+        name: str | None = None,
+    ) -> None:
+        if inverse_link_fn is not None and not callable(inverse_link_fn):
+            raise TypeError(f"inverse_link_fn must be callable. Given: {inverse_link_fn!r}")
+        self._inverse_link_fn = inverse_link_fn
+        super().__init__(
+            family=GAUSSIAN,
+            label_dimension=label_dimension,
+            weight_column=weight_column,
+            loss_reduction=loss_reduction,
+            loss_fn=loss_fn,
+            name=name,
+        )
+
+    def _describe(self) -> dict[str, Any]:
+        return {**super()._describe(), "inverse_link_fn": qualified_name(self._inverse_link_fn)}
+
+    def _mean(self, logits: Array) -> Array:
+        return logits if self._inverse_link_fn is None else self._inverse_link_fn(logits)
+
+    def _predictions(self, logits: Array, dtype: Any) -> dict[str, Prediction]:
+        found = super()._predictions(logits, dtype)
+        if self._inverse_link_fn is None:
+            del found[PredictionKeys.LOGITS]
+        return found
+
+
+class LogisticRegressionHead(_MeanHead):
+    """Regression to a probability by sigmoid cross entropy; labels are in [0, 1].
+
+    Parameters
+    ----------
+    weight_column : str or NumericColumn, optional
+        The weights' column in the features.
+    loss_reduction : Reduction or str
+    name : str, optional
+        Appended to every metric's key.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not of its kind.
+
+    Examples
+    --------
+    >>> import numpy as np, glmheads as gh
+    >>> head = gh.LogisticRegressionHead(weight_column="w")
+    >>> labels, logits = np.asarray([0.25, 1.0]), np.asarray([[0.0], [3.0]])
+    >>> round(float(head.loss(labels, logits, {"w": np.asarray([2.0, 1.0])})), 6)
+    0.717441
+    """
+
+    _label_messages = ("Labels must be in range [0, 1]", "Labels must be in range [0, 1]")
+
+    def __init__(
+        self,
+        weight_column: str | NumericColumn | None = None,
+        loss_reduction: Reduction | str = Reduction.SUM_OVER_BATCH_SIZE,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(family=BERNOULLI, weight_column=weight_column, loss_reduction=loss_reduction, name=name)
+
+
+class PoissonRegressionHead(_MeanHead):
+    """Regression to `label_dimension` counts by the log-Poisson loss; labels are nonnegative.
+
+    Parameters
+    ----------
+    label_dimension : int
+        Number of labels, and of logits, of an example.
+    weight_column : str or NumericColumn, optional
+        The weights' column in the features.
+    loss_reduction : Reduction or str
+    compute_full_loss : bool
+        Whether to add Stirling's approximation of log z!, which does not depend on the logits.
+    name : str, optional
+        Appended to every metric's key.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not of its kind.
+
+    Examples
+    --------
+    >>> import numpy as np, glmheads as gh
+    >>> head = gh.PoissonRegressionHead(compute_full_loss=False)
+    >>> float(head.loss(labels=np.asarray([3.0]), logits=np.asarray([[0.0]])))
+    1.0
+    """
+
+    _label_messages = ("Labels must be finite and >= 0", "Labels must be finite and >= 0")
+
+    def __init__(
+        self,
+        label_dimension: int = 1,
+        weight_column: str | NumericColumn | None = None,
+        loss_reduction: Reduction | str = Reduction.SUM_OVER_BATCH_SIZE,
+        compute_full_loss: bool = True,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            family=POISSON if compute_full_loss else POISSON_WITHOUT_CONSTANT,
+            label_dimension=label_dimension,
+            weight_column=weight_column,
+            loss_reduction=loss_reduction,
+            name=name,
+        )
+
+
+def logistic_regression_head(
+    weight_column: str | NumericColumn | None = None,
+    loss_reduction: Reduction | str = Reduction.SUM_OVER_BATCH_SIZE,
+    name: str | None = None,
+) -> LogisticRegressionHead:
+    """A `LogisticRegressionHead` by the name that tf.contrib had for it."""
+    return LogisticRegressionHead(weight_column=weight_column, loss_reduction=loss_reduction, name=name)

@@ -1,0 +1,216 @@
+"""Areas under the ROC and the precision–recall curve, of arrays and of masses by score.
+
+The weighted data enter as the masses of positives and negatives at each distinct score, in ascending order of the score.
+Examples of equal score are a tie: the ROC curve runs straight through it, the precision–recall curve as Davis and Goadrich
+(*The relationship between precision-recall and ROC curves*, ICML 2006) have it. Every area is 0 where it is 0 / 0.
+"""
+
+from typing import NamedTuple
+
+from glmheads import backends
+from glmheads.backends import Array
+from glmheads.kernels.reductions import Pair, add, safe_divide, segment_total, value
+
+__all__ = [
+    "Masses",
+    "average_precision",
+    "average_precision_area",
+    "curve_points",
+    "masses_by_score",
+    "named_curves",
+    "precision_recall_area",
+    "roc_area",
+    "roc_auc",
+]
+
+
+class Masses(NamedTuple):
+    """Masses of positives and of negatives, pairs of shape (m,), by ascending score."""
+
+    positive: Pair
+    negative: Pair
+
+
+def masses_by_score(scores: Array, positive: Pair, negative: Pair) -> Masses:
+    """The masses of equal scores joined, in ascending order of the score.
+
+    All arrays have shape (m,); so have the results, whose tail is 0 where scores are equal: the shape depends on shapes
+    alone.
+    """
+    xp = backends.of(scores).xp
+    index = xp.argsort(scores, stable=True)
+    scores = xp.take(scores, index)
+    group = groups(xp.concat([scores[:1] == scores[:1], scores[1:] != scores[:-1]]))
+    joined = (
+        join(Pair(xp.take(p.hi, index), xp.take(p.lo, index)), group, scores.shape[0]) for p in (positive, negative)
+    )
+    return Masses(*joined)
+
+
+def groups(starts: Array) -> Array:
+    """The number of each element's group, from 0 up, given which elements start a group."""
+    xp = backends.of(starts).xp
+    return xp.astype(xp.cumulative_sum(xp.astype(starts, xp.int32)), xp.int32) - 1
+
+
+def join(pair: Pair, group: Array, length: int) -> Pair:
+    """Sum of the pairs of each group, shape (length,); `group` ascends."""
+    backend = backends.of(pair.hi)
+    if pair.hi.dtype == backend.xp.float64:
+        hi = backend.segment_sum(value(pair), group, length)
+        return Pair(hi, backend.xp.zeros_like(hi))
+    return Pair(*backend.segment_reduce(pair, group, length, lambda a, b: add(Pair(*a), Pair(*b)), 0.0))
+
+
+def cumulative(pair: Pair) -> Array:
+    """Inclusive running sum, as an array of shape (m,) that is right to a few roundings in either width."""
+    backend = backends.of(pair.hi)
+    xp = backend.xp
+    if pair.hi.dtype == xp.float64:
+        return xp.cumulative_sum(value(pair))
+    step = 1
+    while step < pair.hi.shape[0]:
+        ahead = add(Pair(pair.hi[:-step], pair.lo[:-step]), Pair(pair.hi[step:], pair.lo[step:]))
+        pair = Pair(xp.concat([pair.hi[:step], ahead.hi]), xp.concat([pair.lo[:step], ahead.lo]))
+        step *= 2
+    return value(pair)
+
+
+def _before(running: Array) -> Array:
+    """The exclusive running sum that belongs to an inclusive one."""
+    xp = backends.of(running).xp
+    return xp.concat([xp.zeros_like(running[:1]), running[:-1]])
+
+
+def _from_above(pair: Pair) -> tuple[Array, Array]:
+    """The masses in descending order of the score, and their running sum."""
+    xp = backends.of(pair.hi).xp
+    flipped = Pair(xp.flip(pair.hi), xp.flip(pair.lo))
+    return value(flipped), cumulative(flipped)
+
+
+def roc_area(masses: Masses) -> Array:
+    """The probability that a positive has a higher score than a negative, a tie counting half: a 0-d array."""
+    xp = backends.of(masses.positive.hi).xp
+    positive, negative = value(masses.positive), value(masses.negative)
+    below = cumulative(masses.negative)
+    # Shares first, so that no product of totals overflows or vanishes.
+    positive_share = safe_divide(positive, xp.broadcast_to(cumulative(masses.positive)[-1], positive.shape))
+    rank = safe_divide(_before(below) + negative / 2, xp.broadcast_to(below[-1], negative.shape))
+    return xp.sum(positive_share * rank)
+
+
+def precision_recall_area(masses: Masses) -> Array:
+    """The area under Davis and Goadrich's interpolation between the points of all distinct scores: a 0-d array.
+
+    Along a tie TP grows linearly with P = TP + FP, TP = slope·P + intercept, and the integral of TP / P dTP is
+    slope·(ΔTP + intercept·log(P_end / P_start)), without the logarithm where P_start is 0 (there the intercept is 0).
+    """
+    xp = backends.of(masses.positive.hi).xp
+    d_tp, tp = _from_above(masses.positive)
+    d_fp, fp = _from_above(masses.negative)
+    total = xp.broadcast_to(tp[-1] + fp[-1], tp.shape)
+    d_tp, tp, d_fp, fp = (safe_divide(mass, total) for mass in (d_tp, tp, d_fp, fp))
+    tp_start, fp_start = _before(tp), _before(fp)
+    p_start, d_p = tp_start + fp_start, d_tp + d_fp
+    slope = safe_divide(d_tp, d_p)
+    intercept = safe_divide(tp_start * d_fp - d_tp * fp_start, d_p)
+    area = xp.sum(slope * (d_tp + intercept * xp.log1p(safe_divide(d_p, p_start))))
+    return safe_divide(area, tp[-1])
+
+
+def average_precision_area(masses: Masses) -> Array:
+    """Σ (recall step) · precision over the distinct scores, as scikit-learn defines average precision: a 0-d array."""
+    xp = backends.of(masses.positive.hi).xp
+    d_tp, tp = _from_above(masses.positive)
+    _, fp = _from_above(masses.negative)
+    return safe_divide(xp.sum(d_tp * safe_divide(tp, tp + fp)), tp[-1])
+
+
+def curve_points(scores: Array, masses: Masses) -> Array:
+    """Thresholds, and the masses of true and of false positives with scores of at least that: shape (3, m + 1).
+
+    The scores, of shape (m,), ascend as the masses do; the thresholds descend, and the first is ∞, with no positives.
+    """
+    xp = backends.of(scores).xp
+    rows = (xp.flip(scores), _from_above(masses.positive)[1], _from_above(masses.negative)[1])
+    firsts = (float("inf"), 0.0, 0.0)
+    starts = (xp.full_like(scores[:1], first) for first in firsts)
+    return xp.stack([xp.concat([start, row]) for start, row in zip(starts, rows, strict=True)])
+
+
+def named_curves(points: Array) -> dict[str, dict[str, Array]]:
+    """The ROC and the precision–recall curve through `curve_points`; precision is 1 where nothing is positive."""
+    xp = backends.of(points).xp
+    thresholds, tp, fp = points[0, ...], points[1, ...], points[2, ...]
+    recall = safe_divide(tp, xp.broadcast_to(tp[-1:], tp.shape))
+    precision = xp.where(tp + fp == 0, xp.ones_like(tp), safe_divide(tp, tp + fp))
+    return {
+        "roc": {
+            "false_positive_rate": safe_divide(fp, xp.broadcast_to(fp[-1:], fp.shape)),
+            "true_positive_rate": recall,
+            "thresholds": thresholds,
+        },
+        "precision_recall": {"precision": precision, "recall": recall, "thresholds": thresholds},
+    }
+
+
+def roc_auc(labels: Array, scores: Array, weights: Array | None = None) -> Array:
+    """The exact weighted area under the ROC curve of arrays in memory.
+
+    Parameters
+    ----------
+    labels : array of shape (n,)
+        From 0 to 1; a label in between counts as that much of a positive and the rest of a negative.
+    scores : array of shape (n,)
+        In any unit: only their order matters.
+    weights : array of shape (n,), optional
+
+    Returns
+    -------
+    0-d array of the accumulation dtype (float64 where the device has it)
+        0 where there are no positives or no negatives.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> labels, scores = np.asarray([1.0, 0.0, 1.0, 0.0]), np.asarray([3.0, 2.0, 2.0, 1.0])
+    >>> float(roc_auc(labels, scores))
+    0.875
+    """
+    return roc_area(_masses(labels, scores, weights))
+
+
+def average_precision(labels: Array, scores: Array, weights: Array | None = None) -> Array:
+    """The exact weighted average precision of arrays in memory, the step sum as scikit-learn defines it.
+
+    Parameters and result are those of `roc_auc`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> labels, scores = np.asarray([1.0, 0.0, 1.0]), np.asarray([3.0, 2.0, 1.0])
+    >>> round(float(average_precision(labels, scores)), 6)
+    0.833333
+    """
+    return average_precision_area(_masses(labels, scores, weights))
+
+
+def _masses(labels: Array, scores: Array, weights: Array | None) -> Masses:
+    backend = backends.of(scores)
+    xp = backend.xp
+    given = (labels,) if weights is None else (labels, weights)
+    for name, array in zip(("labels", "weights"), given, strict=False):
+        if array.shape != scores.shape or scores.ndim != 1:
+            raise ValueError(
+                f"{name} and scores must have one shape (n,): {name} have shape {tuple(array.shape)}, "
+                f"scores {tuple(scores.shape)}. Flatten them with reshape(-1)."
+            )
+    dtype = backend.accumulation_dtype(backend.device(scores))
+    labels = xp.astype(labels, dtype, copy=False)
+    weights = xp.ones_like(labels) if weights is None else xp.astype(weights, dtype, copy=False)
+    zeros = xp.zeros_like(labels)
+    if scores.shape[0] == 0:
+        one = xp.zeros((1,), dtype=dtype, device=backend.device(scores))
+        return Masses(Pair(one, one), Pair(one, one))
+    return masses_by_score(scores, Pair(weights * labels, zeros), Pair(weights * (1 - labels), zeros))

@@ -1,0 +1,60 @@
+"""What the pointwise kernels share: they are computed in float32 or wider and rounded once."""
+
+from collections.abc import Callable
+from functools import wraps
+
+from glmheads import backends
+from glmheads.backends import Array
+
+__all__ = ["elementwise", "to_compute_dtype"]
+
+
+def to_compute_dtype(x: Array) -> Array:
+    """float32 and float64 as they are, narrower floats as float32, integers and booleans as the default real dtype.
+
+    Raises
+    ------
+    TypeError
+        If `x` is complex or not numeric.
+    """
+    backend = backends.of(x)
+    xp = backend.xp
+    if x.dtype == xp.float32 or x.dtype == xp.float64:
+        return x
+    if xp.isdtype(x.dtype, ("bool", "integral")):
+        default = xp.__array_namespace_info__().default_dtypes(device=backend.device(x))["real floating"]
+        return xp.astype(x, default)
+    if _is_real_floating(xp, x.dtype):
+        return xp.astype(x, xp.float32)
+    raise TypeError(f"expected real numbers, got an array of dtype {x.dtype}")
+
+
+def _is_real_floating(xp: backends.Array, dtype: backends.Array) -> bool:
+    # bfloat16 is no dtype of the standard, and isdtype of some libraries doesn't know it.
+    return "bfloat16" in str(dtype) or bool(xp.isdtype(dtype, "real floating"))
+
+
+def elementwise(kernel: Callable[..., Array]) -> Callable[..., Array]:
+    """Let a kernel written for float32 and float64 take any real dtype: its last array argument is the logits, whose
+    shape and dtype the result has (the default real dtype if they are integers)."""
+
+    @wraps(kernel)
+    def wrapper(*arrays: Array, **options: bool) -> Array:
+        *others, logits = arrays
+        backend = backends.of(logits)
+        xp = backend.xp
+        x = to_compute_dtype(logits)
+        for index, other in enumerate(others):
+            if backends.of(other) is not backend:
+                raise TypeError(f"labels and logits must come from one library, got {type(other)} and {type(logits)}")
+            if other.shape != x.shape:
+                raise ValueError(
+                    f"labels must be shaped like the logits: labels have shape {tuple(other.shape)}, "
+                    f"logits {tuple(x.shape)}"
+                )
+            others[index] = xp.astype(to_compute_dtype(other), x.dtype, copy=False)
+        result = kernel(*others, x, **options)
+        is_float = _is_real_floating(xp, logits.dtype)
+        return xp.astype(result, logits.dtype, copy=False) if is_float else result
+
+    return wrapper

@@ -1,0 +1,98 @@
+"""Pointwise losses with their first and second derivatives by the logits.
+
+Every function takes labels z and logits x of one shape and one dtype, float32 or float64, and returns an array like them.
+A weight is no business of theirs. NaN in gives NaN out; an infinite logit gives the limit, never NaN.
+"""
+
+import math
+
+from glmheads import backends
+from glmheads.backends import Array
+from glmheads.kernels.links import split
+
+__all__ = [
+    "log_poisson_gradient",
+    "log_poisson_hessian",
+    "log_poisson_loss",
+    "sigmoid_cross_entropy",
+    "sigmoid_cross_entropy_gradient",
+    "sigmoid_cross_entropy_hessian",
+    "squared_error",
+    "squared_error_gradient",
+    "squared_error_hessian",
+]
+
+
+def sigmoid_cross_entropy(labels: Array, logits: Array) -> Array:
+    """−z log σ(x) − (1 − z) log(1 − σ(x)) for labels z in [0, 1].
+
+    With s = 1 where x ≥ 0 and else 0, t = 1 − 2s and m = −|x| it is ``log1p(exp(m)) − m (s + t z)``: both terms are
+    nonnegative, so nothing cancels, and a confidently right example keeps its full relative accuracy.
+    """
+    xp = backends.of(logits).xp
+    positive, t, m = split(logits)
+    wrong = xp.where(positive, 1 - labels, labels)  # s + t z, the share of the label on the other side of the logit
+    # −inf · 0 is a right infinite logit, whose loss is 0.
+    right_and_infinite = (wrong == 0) & xp.isinf(m)
+    return xp.log1p(xp.exp(m)) - xp.where(right_and_infinite, xp.zeros_like(m), m) * wrong
+
+
+def sigmoid_cross_entropy_gradient(labels: Array, logits: Array) -> Array:
+    """σ(x) − z, for a hard label as ∓σ(∓x) and never as a difference of nearly equal numbers."""
+    xp = backends.of(logits).xp
+    positive, _, m = split(logits)
+    e = xp.exp(m)
+    return xp.where(positive, (1 - labels) - labels * e, (1 - labels) * e - labels) / (1 + e)
+
+
+def sigmoid_cross_entropy_hessian(labels: Array, logits: Array) -> Array:
+    """σ(x) (1 − σ(x)), which does not depend on the labels."""
+    xp = backends.of(logits).xp
+    e = xp.exp(split(logits)[2])
+    return e / ((1 + e) * (1 + e))
+
+
+def squared_error(labels: Array, logits: Array) -> Array:
+    """(z − x)²"""
+    error = labels - logits
+    return error * error
+
+
+def squared_error_gradient(labels: Array, logits: Array) -> Array:
+    """2 (x − z)"""
+    return 2 * (logits - labels)
+
+
+def squared_error_hessian(labels: Array, logits: Array) -> Array:
+    """2, and NaN where the logit is NaN"""
+    xp = backends.of(logits).xp
+    return xp.where(xp.isnan(logits), logits, xp.full_like(logits, 2))
+
+
+def log_poisson_loss(labels: Array, logits: Array, *, compute_full_loss: bool = True) -> Array:
+    """exp(x) − x z for counts z ≥ 0, up to the constant of the Poisson log-likelihood.
+
+    With `compute_full_loss`, Stirling's approximation z log z − z + ½ log(2πz) of that constant, log z!, is added where
+    z > 1 (Abramowitz and Stegun, 6.1.38).
+    """
+    xp = backends.of(logits).xp
+    rate = xp.exp(logits)
+    # exp(x) outgrows x z; −inf · 0 is a rate of 0 that saw no event.
+    infinite = xp.isinf(rate) | ((labels == 0) & xp.isinf(logits))
+    loss = rate - xp.where(infinite, xp.zeros_like(logits), logits) * labels
+    if compute_full_loss:
+        many = labels > 1
+        z = xp.where(many, labels, xp.ones_like(labels))
+        stirling = z * xp.log(z) - z + 0.5 * xp.log((2 * math.pi) * z)
+        loss = loss + xp.where(many, stirling, xp.zeros_like(stirling))
+    return loss
+
+
+def log_poisson_gradient(labels: Array, logits: Array) -> Array:
+    """exp(x) − z"""
+    return backends.of(logits).xp.exp(logits) - labels
+
+
+def log_poisson_hessian(labels: Array, logits: Array) -> Array:
+    """exp(x)"""
+    return backends.of(logits).xp.exp(logits)

@@ -1,0 +1,145 @@
+"""A summary of weighted scores that bounds the areas under their curves, in memory that does not grow with the data.
+
+The summary is a set of slots, each an interval [lo, hi] of scores with the mass of the positives and of the negatives in
+it; most are single scores, lo = hi. Adding is concatenation. When that makes more than `CAPACITY` slots, equal scores are
+joined, a score that lies in an interval joins it, and if there are still too many, neighbours are joined into `TARGET`
+slots of about equal mass. So data of few distinct scores, and data that are few, stay exact.
+
+The exact area is a monotone function of the scores: it grows when a positive moves up or a negative down. So the area of
+the data with all positives at their lo and all negatives at their hi bounds it from below, the opposite from above.
+
+Slots are one array of shape (4, m), the rows lo, hi, positive and negative mass, of the accumulation dtype; in float32 two
+more rows hold the low parts of the masses (see `reductions`). An empty slot has no mass and lo = hi = ∞. The shape of every
+result depends on shapes alone, unless the library trims empty slots at no cost.
+"""
+
+from collections.abc import Callable
+
+from glmheads import backends
+from glmheads.backends import Array
+from glmheads.kernels.curves import Masses, curve_points, groups, join, masses_by_score
+from glmheads.kernels.reductions import Pair, value
+
+__all__ = ["CAPACITY", "TARGET", "area_with_bounds", "compress", "concat", "from_intervals", "from_scores", "points"]
+
+CAPACITY = 28_672
+"""Most slots of a summary: 896 KiB in float64."""
+TARGET = 12_288
+"""Slots that remain of a full one: the bounds of a stream are then about 1 / TARGET apart. The rest takes new scores."""
+
+_LO, _HI, _POSITIVE, _NEGATIVE = range(4)
+
+
+def from_scores(scores: Array, positive: Array, negative: Array) -> Array:
+    """Slots of scores with their masses, arrays of shape (n,); a score without mass is absent."""
+    backend = backends.of(scores)
+    xp = backend.xp
+    dtype = backend.accumulation_dtype(backend.device(scores))
+    scores, positive, negative = (xp.astype(a, dtype, copy=False) for a in (scores, positive, negative))
+    present = (positive > 0) | (negative > 0)
+    zeros = xp.zeros_like(scores)
+    scores = xp.where(scores == 0, zeros, scores)  # −0 and 0 sort as one
+    scores = xp.where(present, scores, xp.full_like(scores, float("inf")))
+    rows = [scores, scores, positive, negative]
+    return xp.stack(rows if dtype == xp.float64 else [*rows, zeros, zeros])
+
+
+def concat(slots: Array, more: Array) -> Array:
+    """The slots of two summaries in one, no more than `CAPACITY`."""
+    both = backends.of(slots).xp.concat([slots, more], axis=1)
+    return compress(both) if both.shape[1] > CAPACITY else both
+
+
+def compress(slots: Array) -> Array:
+    """The slots joined where that loses nothing, and else until there are `TARGET`; no more than `CAPACITY` are returned."""
+    backend = backends.of(slots)
+    xp = backend.xp
+    slots = xp.take(slots, xp.argsort(slots[_LO, :], stable=True), axis=1)
+    length = min(slots.shape[1], CAPACITY)
+    unit = groups(_unit_starts(slots[_LO, :], slots[_HI, :]))
+    group = xp.where(unit[-1] < length, unit, xp.take(_by_equal_mass(slots, unit), unit))
+    lo = -backend.segment_max(-slots[_LO, :], group, length, -float("inf"))
+    hi = xp.maximum(lo, backend.segment_max(slots[_HI, :], group, length, -float("inf")))
+    positive, negative = (join(mass, group, length) for mass in _masses(slots))
+    rows = [lo, hi, positive.hi, negative.hi]
+    joined = xp.stack(rows if slots.shape[0] == 4 else [*rows, positive.lo, negative.lo])
+    return joined[:, (positive.hi > 0) | (negative.hi > 0)] if backend.trims and backend.at_hand(joined) else joined
+
+
+def _unit_starts(lo: Array, hi: Array) -> Array:
+    """Which of the slots, sorted by lo, start a new unit: neither equal to the one before, nor a score in an interval."""
+    xp = backends.of(lo).xp
+    interval = hi > lo
+    # The intervals of one summary don't overlap, so that the last that started before a slot is the last by its end too.
+    # After a merge they may: then a score may be kept apart that could have been joined, which is never wrong.
+    started = xp.astype(xp.cumulative_sum(xp.astype(interval, xp.int32)), xp.int32) - xp.astype(interval, xp.int32)
+    ends = xp.sort(xp.where(interval, hi, xp.full_like(hi, float("inf"))))
+    last_end = xp.take(ends, xp.clip(started - 1, 0, lo.shape[0] - 1))
+    inside = (started > 0) & (lo <= last_end)
+    equal = xp.concat([hi[:1] != hi[:1], lo[1:] == lo[:-1]])
+    return interval | ~(inside | equal)
+
+
+def _by_equal_mass(slots: Array, unit: Array) -> Array:
+    """For each unit the number of its group, so that at most `TARGET` groups of neighbours have about equal masses."""
+    backend = backends.of(slots)
+    xp = backend.xp
+    mass = backend.segment_sum(value(_masses(slots).positive) + value(_masses(slots).negative), unit, slots.shape[1])
+    # A unit of more than its share takes one slot and no more; the others share the rest.
+    mass = xp.minimum(mass, xp.sum(mass) / TARGET)
+    total = xp.sum(mass)
+    share = TARGET / xp.where(total > 0, total, xp.ones_like(total))
+    before = xp.cumulative_sum(mass) - mass
+    return xp.astype(xp.clip(before * share, 0, TARGET - 1), xp.int32)
+
+
+def _masses(slots: Array) -> Masses:
+    positive, negative = slots[_POSITIVE, :], slots[_NEGATIVE, :]
+    if slots.shape[0] == 4:
+        xp = backends.of(slots).xp
+        zeros = xp.zeros_like(positive)
+        return Masses(Pair(positive, zeros), Pair(negative, zeros))
+    return Masses(Pair(positive, slots[4, :]), Pair(negative, slots[5, :]))
+
+
+def area_with_bounds(slots: Array, area: Callable[[Masses], Array]) -> Array:
+    """Lower bound, value and upper bound of an area of the data, shape (3,); the bounds are rounded outward.
+
+    The value lies midway between the bounds. `area` is a function of masses by score that grows when a positive moves up
+    or a negative down, as all of `curves` do.
+    """
+    backend = backends.of(slots)
+    xp = backend.xp
+    if slots.shape[1] == 0:
+        return xp.zeros((3,), dtype=slots.dtype, device=backend.device(slots))
+    lo, hi = slots[_LO, :], slots[_HI, :]
+    positive, negative = _masses(slots)
+    zeros = xp.zeros_like(lo)
+    # Positives at the first half of the scores, negatives at the second.
+    positive = Pair(*(xp.concat([part, zeros]) for part in positive))
+    negative = Pair(*(xp.concat([zeros, part]) for part in negative))
+    lower = area(masses_by_score(xp.concat([lo, hi]), positive, negative))
+    upper = area(masses_by_score(xp.concat([hi, lo]), positive, negative))
+    # Running sums in float64 may be wrong in every addition, those of pairs are not; 2048 covers what joining slots costs.
+    rounding = xp.finfo(slots.dtype).eps * (64 if slots.shape[0] == 6 else 2 * slots.shape[1] + 2048)
+    slack = xp.where(upper > 0, xp.full_like(upper, float(rounding)), xp.zeros_like(upper))
+    return xp.clip(xp.stack([lower - slack, lower / 2 + upper / 2, upper + slack]), 0, 1)
+
+
+def from_intervals(masses: Masses) -> Array:
+    """Slots of which only the order is known, given their masses by ascending score."""
+    backend = backends.of(masses.positive.hi)
+    xp = backend.xp
+    dtype = masses.positive.hi.dtype
+    lo = xp.arange(masses.positive.hi.shape[0], dtype=dtype, device=backend.device(masses.positive.hi))
+    (positive, positive_low), (negative, negative_low) = masses
+    if dtype == xp.float64:
+        return xp.stack([lo, lo + 0.5, value(masses.positive), value(masses.negative)])
+    return xp.stack([lo, lo + 0.5, positive, negative, positive_low, negative_low])
+
+
+def points(slots: Array) -> Array:
+    """Where the curves of the data certainly pass: see `curves.curve_points`."""
+    xp = backends.of(slots).xp
+    slots = xp.take(slots, xp.argsort(slots[_LO, :], stable=True), axis=1)
+    return curve_points(slots[_LO, :], _masses(slots))

@@ -1,0 +1,172 @@
+"""Sums that lose nothing, and the six reductions of a weighted loss.
+
+A sum is kept as an unevaluated pair ``hi + lo`` of two numbers of the accumulation dtype, added by Knuth's two-sum
+(*The Art of Computer Programming*, vol. 2, 4.2.2, theorem B), which returns the rounding error of an addition exactly. So
+a record of 2**40 examples still counts one more where the device has no float64 (a pair of float32 carries 48 bits),
+and in float64 the sum of any number of batches is right to a few roundings in any order.
+"""
+
+from typing import NamedTuple
+
+from glmheads import backends
+from glmheads.backends import Array
+from glmheads.names import Reduction
+
+__all__ = ["Pair", "add", "reduce", "segment_total", "total", "two_sum", "value"]
+
+_ROW = 256
+"""Elements summed plainly in float32 before the sum is folded into a pair: their rounding errors stay near 1e-7 each and
+average out over the rows, and whole numbers below 2**16 each are exact."""
+_MAX_ROWS = 4096
+
+
+class Pair(NamedTuple):
+    """The sum ``hi + lo``; |lo| is at most half a unit in the last place of hi, 0 where hi is not finite."""
+
+    hi: Array
+    lo: Array
+
+
+def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """The rounded sum of two arrays and its rounding error: ``a + b == s + e`` exactly."""
+    s = a + b
+    b_part = s - a
+    return s, (a - (s - b_part)) + (b - b_part)
+
+
+def add(p: Pair, q: Pair) -> Pair:
+    """Sum of two pairs, elementwise."""
+    xp = backends.of(p.hi).xp
+    s, e = two_sum(p.hi, q.hi)
+    e = e + (p.lo + q.lo)
+    hi = s + e
+    lo = e - (hi - s)
+    finite = xp.isfinite(hi)
+    # An infinite sum has a NaN for an error: keep the sum that plain addition gives.
+    return Pair(xp.where(finite, hi, s), xp.where(finite, lo, xp.zeros_like(lo)))
+
+
+def value(pair: Pair) -> Array:
+    """The number that a pair stands for, rounded once."""
+    return pair.hi + pair.lo
+
+
+def total(x: Array) -> Pair:
+    """Sum of all elements of `x`, as a pair of 0-d arrays of the accumulation dtype."""
+    backend = backends.of(x)
+    xp = backend.xp
+    dtype = backend.accumulation_dtype(backend.device(x))
+    if dtype == xp.float64:
+        hi = xp.sum(x, dtype=dtype)
+        return Pair(hi, xp.zeros_like(hi))
+    x = xp.reshape(xp.astype(x, dtype, copy=False), (-1,))
+    rows = -(-x.shape[0] // _ROW)
+    return _fold(xp.sum(xp.reshape(_pad(x, rows * _ROW), (rows, _ROW)), axis=1))
+
+
+def segment_total(values: Array, segments: Array, length: int) -> Pair:
+    """Sum of the values of each segment as pairs of shape (length,); both arguments have shape (n,)."""
+    backend = backends.of(values)
+    xp = backend.xp
+    dtype = backend.accumulation_dtype(backend.device(values))
+    values = xp.astype(values, dtype, copy=False)
+    if dtype == xp.float64:
+        hi = backend.segment_sum(values, segments, length)
+        return Pair(hi, xp.zeros_like(hi))
+    count = values.shape[0]
+    rows = min(max(1, -(-count // _ROW)), _MAX_ROWS)
+    index = xp.arange(count, dtype=segments.dtype, device=backend.device(values)) % rows
+    sums = backend.segment_sum(values, segments + length * index, length * rows)
+    return _fold(xp.reshape(sums, (rows, length)))
+
+
+def _pad(x: Array, size: int) -> Array:
+    backend = backends.of(x)
+    missing = size - x.shape[0]
+    if not missing:
+        return x
+    tail = backend.xp.zeros((missing, *x.shape[1:]), dtype=x.dtype, device=backend.device(x))
+    return backend.xp.concat([x, tail])
+
+
+def _fold(x: Array) -> Pair:
+    """Sum over the first axis as a pair, by halves."""
+    backend = backends.of(x)
+    xp = backend.xp
+    if x.shape[0] == 0:
+        zeros = xp.zeros(x.shape[1:], dtype=x.dtype, device=backend.device(x))
+        return Pair(zeros, zeros)
+    pair = Pair(x, xp.zeros_like(x))
+    while (count := pair.hi.shape[0]) > 1:
+        half = -(-count // 2)
+        hi, lo = _pad(pair.hi, 2 * half), _pad(pair.lo, 2 * half)
+        pair = add(Pair(hi[:half, ...], lo[:half, ...]), Pair(hi[half:, ...], lo[half:, ...]))
+    return Pair(pair.hi[0, ...], pair.lo[0, ...])
+
+
+def reduce(losses: Array, weights: Array | None, reduction: Reduction) -> Array:
+    """The weighted losses reduced to a 0-d array (unreduced, shaped like `losses`, for ``Reduction.NONE``).
+
+    Parameters
+    ----------
+    losses : array of shape (..., d), real floating
+    weights : array that broadcasts to the shape of `losses`, or None
+        None stands for ones. An element of weight 0 is absent whatever its loss, except that it counts in n.
+    reduction : Reduction
+
+    Returns
+    -------
+    array
+        In the dtype of `losses`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from glmheads import Reduction
+    >>> losses, weights = np.asarray([[1.0], [4.0]]), np.asarray([[3.0], [0.0]])
+    >>> [float(reduce(losses, weights, r)) for r in ("sum", "sum_over_batch_size", "weighted_mean")]
+    [3.0, 1.5, 1.0]
+    """
+    backend = backends.of(losses)
+    xp = backend.xp
+    reduction = Reduction(reduction)
+    weighted = weigh(losses, weights)
+    if reduction == Reduction.NONE:
+        return weighted
+    summed = value(total(weighted))
+    scale = divisor(losses, weights, reduction)
+    if scale is not None:
+        summed = safe_divide(summed, scale)
+    return xp.astype(summed, losses.dtype, copy=False)
+
+
+def weigh(values: Array, weights: Array | None) -> Array:
+    """``weights * values``, 0 where the weight is 0 whatever the value (and so is its derivative)."""
+    if weights is None:
+        return values
+    xp = backends.of(values).xp
+    return weights * xp.where(weights == 0, xp.zeros_like(values), values)
+
+
+def divisor(losses: Array, weights: Array | None, reduction: Reduction) -> Array | None:
+    """What the sum of the weighted losses is divided by: a 0-d array of the accumulation dtype, None for ``SUM``."""
+    backend = backends.of(losses)
+    xp = backend.xp
+    if reduction == Reduction.SUM:
+        return None
+    count = 1
+    for length in losses.shape:
+        count *= length
+    device = backend.device(losses)
+    dtype = backend.accumulation_dtype(device)
+    if weights is None or reduction in (Reduction.SUM_OVER_BATCH_SIZE, Reduction.AUTO):
+        return xp.asarray(float(count), dtype=dtype, device=device)
+    each = weights if reduction == Reduction.MEAN else xp.astype(weights != 0, losses.dtype)
+    return value(total(xp.broadcast_to(each, losses.shape)))
+
+
+def safe_divide(a: Array, b: Array) -> Array:
+    """a / b, and 0 where b is 0."""
+    xp = backends.of(b).xp
+    absent = b == 0
+    return xp.where(absent, xp.zeros_like(b), a / xp.where(absent, xp.ones_like(b), b))

@@ -1,0 +1,237 @@
+"""Metrics: what is reported, each a function of one part of the statistics.
+
+A `Measure` is the definition: its key, the recipe of the part that it reads, and the function. A `Metric` is what
+``Head.metrics`` gives out: a measure with the statistics seen so far.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from glmheads import backends
+from glmheads.backends import Array
+from glmheads.kernels import curves, thresholds
+from glmheads.kernels.reductions import safe_divide
+from glmheads.names import MetricKeys
+from glmheads.statistics import (
+    MeanSums,
+    Part,
+    RankingSummary,
+    Recipe,
+    RegularizationSums,
+    ScoreBuckets,
+    Statistics,
+    Sums,
+    ThresholdCounts,
+)
+
+__all__ = [
+    "REGULARIZATION",
+    "Measure",
+    "Metric",
+    "area_measures",
+    "evaluate",
+    "mean_measures",
+    "threshold_measures",
+]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """The definition of a metric.
+
+    Attributes
+    ----------
+    key : str
+    recipe : Recipe
+        Of the part that the metric reads.
+    value : callable of (part)
+        The metric, a 0-d array of the accumulation dtype; 0 / 0 is 0.
+    bounds : callable of (part), optional
+        For an area, an array (lower, upper) that holds its exact value.
+    reads_logits : bool
+        Whether a NaN logit makes the metric NaN.
+    """
+
+    key: str
+    recipe: Recipe
+    value: Callable[[Part], Array]
+    bounds: Callable[[Part], Array] | None = None
+    reads_logits: bool = True
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Definitions
+
+
+def _ratio(numerator: str, denominator: str) -> Callable[[Part], Array]:
+    def value(part: Sums) -> Array:
+        return safe_divide(part[numerator], part[denominator])
+
+    return value  # type: ignore[return-value]
+
+
+def mean_measures() -> tuple[Measure, ...]:
+    """Weighted means of the loss, the predictions and the labels: every head has them."""
+    recipe = MeanSums()
+    return (
+        Measure(MetricKeys.LOSS_MEAN, recipe, _ratio("loss", "weight")),
+        Measure(MetricKeys.PREDICTION_MEAN, recipe, _ratio("prediction", "weight")),
+        Measure(MetricKeys.LABEL_MEAN, recipe, _ratio("label", "weight"), reads_logits=False),
+    )
+
+
+REGULARIZATION = Measure(
+    MetricKeys.LOSS_REGULARIZATION, RegularizationSums(), _ratio("loss", "calls"), reads_logits=False
+)
+"""Mean over calls of the sum of the regularization losses."""
+
+
+def _accuracy_baseline(part: Sums) -> Array:
+    """What always predicting the more frequent class would reach."""
+    xp = backends.of(part["weight"]).xp
+    mean = safe_divide(part["label"], part["weight"])
+    return xp.where(part["weight"] == 0, mean, xp.maximum(mean, 1 - mean))
+
+
+def _accuracy(counts: thresholds.Confusion) -> Array:
+    return safe_divide(counts.tp + counts.tn, counts.tp + counts.tn + counts.fp + counts.fn)
+
+
+def _precision(counts: thresholds.Confusion) -> Array:
+    return safe_divide(counts.tp, counts.tp + counts.fp)
+
+
+def _recall(counts: thresholds.Confusion) -> Array:
+    return safe_divide(counts.tp, counts.tp + counts.fn)
+
+
+def threshold_measures(given: tuple[float, ...]) -> tuple[Measure, ...]:
+    """Accuracy, precision and recall of the class ids (logit > 0) and at each given threshold of the probability."""
+    recipe = ThresholdCounts(given)
+    events = thresholds.order(given)
+
+    def at(event: float | None, function: Callable[[thresholds.Confusion], Array]) -> Callable[[Part], Array]:
+        def value(part: Sums) -> Array:
+            return function(thresholds.confusion(part.values["cells"], events.index(event)))
+
+        return value  # type: ignore[return-value]
+
+    measures = [
+        Measure(MetricKeys.ACCURACY, recipe, at(None, _accuracy)),
+        Measure(MetricKeys.PRECISION, recipe, at(None, _precision)),
+        Measure(MetricKeys.RECALL, recipe, at(None, _recall)),
+        Measure(MetricKeys.ACCURACY_BASELINE, MeanSums(), _accuracy_baseline, reads_logits=False),  # type: ignore[arg-type]
+    ]
+    for threshold in given:
+        measures += [
+            Measure(MetricKeys.ACCURACY_AT_THRESHOLD % threshold, recipe, at(threshold, _accuracy)),
+            Measure(MetricKeys.PRECISION_AT_THRESHOLD % threshold, recipe, at(threshold, _precision)),
+            Measure(MetricKeys.RECALL_AT_THRESHOLD % threshold, recipe, at(threshold, _recall)),
+        ]
+    return tuple(measures)
+
+
+def area_measures(recipe: RankingSummary | ScoreBuckets) -> tuple[Measure, ...]:
+    """Areas under the ROC and the precision–recall curve, by rank of the logits or by Keras's thresholds."""
+    areas = ((MetricKeys.AUC, curves.roc_area), (MetricKeys.AUC_PR, curves.precision_recall_area))
+    return tuple(
+        Measure(key, recipe, value=partial(recipe.area, area), bounds=partial(recipe.area_bounds, area))
+        for key, area in areas
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reading
+
+
+def evaluate(measure: Measure, statistics: Statistics, *, bounds: bool = False) -> Array:
+    """The value of a measure, or its (lower, upper) bounds, which for a measure without bounds of its own are the value.
+
+    Before any data it is 0. A NaN logit makes it NaN; so does a bad label or weight under a trace.
+
+    Raises
+    ------
+    ValueError
+        If bad labels or weights have been counted and their number can be looked at.
+    """
+    part = statistics.parts.get(measure.recipe.name)
+    if part is None:
+        return np.zeros(2) if bounds else np.asarray(0.0)
+    if not bounds:
+        result = measure.value(part)
+    elif measure.bounds is not None:
+        result = measure.bounds(part)
+    else:
+        result = backends.of(part.arrays()[0]).xp.stack([measure.value(part)] * 2)
+    return _unless_invalid(result, statistics, measure)
+
+
+def _unless_invalid(result: Array, statistics: Statistics, measure: Measure) -> Array:
+    invalid = statistics.invalid
+    backend = backends.of(result)
+    refused = {key: invalid[key] for key in ("labels", "weights")}
+    if not backend.is_lazy(result):
+        counts = {key: int(count) for key, count in refused.items()}
+        if any(counts.values()):
+            found = " and ".join(f"{count} bad {key}" for key, count in counts.items() if count)
+            raise ValueError(
+                f"{measure.key} is of data with {found} (NaN, infinite or out of range), which could not be refused "
+                "when they came because their values were not at hand. Check them before they reach the head."
+            )
+    if not statistics.parts.keys() >= {"validity"}:
+        return result
+    count = sum(refused.values(), start=invalid["logits"] * float(measure.reads_logits))
+    return backend.xp.where(count > 0, backend.xp.full_like(result, float("nan")), result)
+
+
+class Metric:
+    """A metric and the data that it has seen.
+
+    ``Head.metrics`` makes it and ``Head.update_metrics`` feeds it; the metrics of a head share one immutable record.
+    """
+
+    def __init__(self, measure: Measure, statistics: Statistics, empty: Statistics) -> None:
+        self._measure = measure
+        self._statistics = statistics
+        self._empty = empty
+
+    @property
+    def statistics(self) -> Statistics:
+        """The record of the data seen since the last reset."""
+        return self._statistics
+
+    def result(self) -> Array:
+        """The value, a 0-d array of the accumulation dtype; 0 before any update.
+
+        Raises
+        ------
+        ValueError
+            If the data held bad labels or weights that could not be refused when they came.
+        """
+        return evaluate(self._measure, self._statistics)
+
+    def bounds(self) -> Array:
+        """An interval (lower, upper) that holds the exact value for the data seen, shape (2,).
+
+        For an area it is as wide as the summary of the scores makes it; for any other metric both are the value.
+        """
+        return evaluate(self._measure, self._statistics, bounds=True)
+
+    def reset(self) -> None:
+        """Forget the data seen; the other metrics of the head keep theirs."""
+        self._statistics = self._empty
+
+    def __repr__(self) -> str:
+        return f"<Metric {self._measure.key}>"
+
+
+def update(metrics: Iterable[Metric], add: Callable[[Statistics], Statistics]) -> None:
+    """Replace the record of every metric by ``add`` of it; none is changed if one can't be."""
+    metrics = list(metrics)
+    records: dict[int, Statistics] = {id(metric._statistics): metric._statistics for metric in metrics}
+    updated: Mapping[int, Statistics] = {key: add(record) for key, record in records.items()}
+    for metric in metrics:
+        metric._statistics = updated[id(metric._statistics)]
