@@ -1,7 +1,8 @@
 """From what people have to arrays: logits, labels and weights, in the logits' library and on their device.
 
-Shapes and dtypes are checked at once. Values are checked where they are at hand; elsewhere a label or weight that is not
-allowed becomes NaN, which makes the loss NaN and is counted in the statistics. An element of weight 0 is never refused.
+Shapes and dtypes are checked at once. Values are checked where they are at hand; elsewhere a label or weight that is
+not allowed becomes NaN, which makes the loss NaN and is counted in the statistics. An element of weight 0 is never
+refused.
 """
 
 from collections.abc import Callable
@@ -32,8 +33,8 @@ def numeric_column(key: str, *, normalizer_fn: Callable[[Any], Any] | None = Non
     key : str
         The column's name in the features.
     normalizer_fn : callable, optional
-        Takes the column as it is found in the features (an array as it is, any other column as a NumPy array) and returns
-        the weights.
+        Takes the column as it is found in the features (an array as it is, any other column as a NumPy array) and
+        returns the weights.
 
     Raises
     ------
@@ -106,7 +107,7 @@ def as_labels(labels: Any, logits: Array, vocabulary: tuple[str, ...] | None = N
     labels = _bring("labels", labels, logits)
     shape = tuple(logits.shape)
     dimension = shape[-1]
-    if len(labels.shape) == len(shape) - 1 and dimension == 1 or len(labels.shape) == 0:
+    if (len(labels.shape) == len(shape) - 1 and dimension == 1) or len(labels.shape) == 0:
         labels = backends.of(labels).xp.reshape(labels, (*labels.shape, 1))
     found = tuple(labels.shape)
     if found[-1] != dimension:
@@ -219,8 +220,8 @@ def _look_up(labels: Any, vocabulary: tuple[str, ...]) -> np.ndarray[Any, Any]:
     if unknown:
         bad = np.isin(_words(words), np.asarray(unknown))
         raise ValueError(
-            f"Labels must be >= 0, a word of label_vocabulary {list(vocabulary)}: {int(bad.sum())} of {bad.size} are not, "
-            f"the first at {int(np.argmax(bad))}; unknown are {unknown[:5]}"
+            f"Labels must be >= 0, a word of label_vocabulary {list(vocabulary)}: {int(bad.sum())} of {bad.size} "
+            f"are not, the first at {int(np.argmax(bad))}; unknown are {unknown[:5]}"
         )
     ids = np.asarray([positions[word] for word in distinct.tolist()], dtype=np.int64)
     return ids[inverse].reshape(words.shape)
@@ -250,15 +251,12 @@ def check_weights(weights: Array | None) -> Array | None:
     """
     if weights is None:
         return None
-    return _refuse(
-        weights, _outside(weights, 0.0, float("inf")), None, "weights must be finite and >= 0", "weights"
-    )
+    return _refuse(weights, _outside(weights, 0.0, float("inf")), None, "weights must be finite and >= 0", "weights")
 
 
-def check_labels(
-    labels: Array, weights: Array | None, low: float, high: float, messages: tuple[str, str]
-) -> Array:
-    """The labels, in which what is not allowed (infinite, or not from `low` to `high`) is NaN unless it could be refused.
+def check_labels(labels: Array, weights: Array | None, low: float, high: float, messages: tuple[str, str]) -> Array:
+    """The labels, in which what is not allowed (infinite, or not from `low` to `high`) is NaN unless it could be
+    refused.
 
     `messages` say that a label is too high, and that it is too low or not finite.
 

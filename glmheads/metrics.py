@@ -7,6 +7,7 @@ A `Measure` is the definition: its key, the recipe of the part that it reads, an
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,6 @@ from glmheads.kernels.reductions import safe_divide
 from glmheads.names import MetricKeys
 from glmheads.statistics import (
     MeanSums,
-    Part,
     RankingSummary,
     Recipe,
     RegularizationSums,
@@ -36,6 +36,10 @@ __all__ = [
     "mean_measures",
     "threshold_measures",
 ]
+
+
+PartFunction = Callable[[Any], Array]
+"""A function of the part that a measure's recipe makes."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ class Measure:
 
     key: str
     recipe: Recipe
-    value: Callable[[Part], Array]
-    bounds: Callable[[Part], Array] | None = None
+    value: PartFunction
+    bounds: PartFunction | None = None
     reads_logits: bool = True
 
 
@@ -66,11 +70,11 @@ class Measure:
 # Definitions
 
 
-def _ratio(numerator: str, denominator: str) -> Callable[[Part], Array]:
+def _ratio(numerator: str, denominator: str) -> PartFunction:
     def value(part: Sums) -> Array:
         return safe_divide(part[numerator], part[denominator])
 
-    return value  # type: ignore[return-value]
+    return value
 
 
 def mean_measures() -> tuple[Measure, ...]:
@@ -113,17 +117,17 @@ def threshold_measures(given: tuple[float, ...]) -> tuple[Measure, ...]:
     recipe = ThresholdCounts(given)
     events = thresholds.order(given)
 
-    def at(event: float | None, function: Callable[[thresholds.Confusion], Array]) -> Callable[[Part], Array]:
+    def at(event: float | None, function: Callable[[thresholds.Confusion], Array]) -> PartFunction:
         def value(part: Sums) -> Array:
             return function(thresholds.confusion(part.values["cells"], events.index(event)))
 
-        return value  # type: ignore[return-value]
+        return value
 
     measures = [
         Measure(MetricKeys.ACCURACY, recipe, at(None, _accuracy)),
         Measure(MetricKeys.PRECISION, recipe, at(None, _precision)),
         Measure(MetricKeys.RECALL, recipe, at(None, _recall)),
-        Measure(MetricKeys.ACCURACY_BASELINE, MeanSums(), _accuracy_baseline, reads_logits=False),  # type: ignore[arg-type]
+        Measure(MetricKeys.ACCURACY_BASELINE, MeanSums(), _accuracy_baseline, reads_logits=False),
     ]
     for threshold in given:
         measures += [
@@ -148,7 +152,8 @@ def area_measures(recipe: RankingSummary | ScoreBuckets) -> tuple[Measure, ...]:
 
 
 def evaluate(measure: Measure, statistics: Statistics, *, bounds: bool = False) -> Array:
-    """The value of a measure, or its (lower, upper) bounds, which for a measure without bounds of its own are the value.
+    """The value of a measure, or its (lower, upper) bounds, which for a measure without bounds of its own are the
+    value.
 
     Before any data it is 0. A NaN logit makes it NaN; so does a bad label or weight under a trace.
 

@@ -2,8 +2,8 @@
 
     statistics(batch_1 followed by batch_2) == statistics(batch_1) + statistics(batch_2)
 
-`Statistics` holds one part per name, and `+` adds part by part. There are two kinds of part: `Sums`, arrays that are added
-(means, counts at thresholds, histograms), and `Ranking`, the summary of the scores. A part's recipe (`MeanSums`,
+`Statistics` holds one part per name, and `+` adds part by part. There are two kinds of part: `Sums`, arrays that are
+added (means, counts at thresholds, histograms), and `Ranking`, the summary of the scores. A part's recipe (`MeanSums`,
 `ThresholdCounts`, ...) says how it is measured on a batch; a further part is one more recipe.
 """
 
@@ -188,8 +188,8 @@ def _convert(pair: Pair, dtype: Any) -> Pair:
 class Batch:
     """What a recipe may read of a batch: arrays of shape (n, d), float32 or float64.
 
-    Weights have the shape of the others, or are None where every weight is 1. A label or a weight that is not allowed is
-    NaN here, where it could not be refused; what has weight 0 is 0 in labels and logits, whatever it was.
+    Weights have the shape of the others, or are None where every weight is 1. A label or a weight that is not allowed
+    is NaN here, where it could not be refused; what has weight 0 is 0 in labels and logits, whatever it was.
     """
 
     labels: Array
@@ -208,7 +208,7 @@ class Batch:
         positive, negative = self.weigh(self.labels), self.weigh(1 - self.labels)
         known = ~(xp.isnan(self.logits) | xp.isnan(positive))
         arrays = (self.logits, positive, negative)
-        return tuple(xp.reshape(xp.where(known, a, xp.zeros_like(a)), (-1,)) for a in arrays)  # type: ignore[return-value]
+        return tuple(xp.reshape(xp.where(known, a, xp.zeros_like(a)), (-1,)) for a in arrays)
 
 
 class Recipe(Protocol):
@@ -331,9 +331,13 @@ class RankingSummary:
 
 @dataclass(frozen=True)
 class RegularizationSums:
-    """The sum of the regularization losses over calls, and the number of calls; no batch tells them."""
+    """The sum of the regularization losses over calls, and the number of calls; a batch holds none."""
 
     name: ClassVar[str] = "regularization"
+
+    def measure(self, batch: Batch) -> Sums:
+        none = total(batch.labels[:0, ...])
+        return Sums({"loss": none, "calls": none})
 
     @staticmethod
     def of(regularization_loss: Array) -> Sums:
@@ -453,7 +457,7 @@ class Statistics:
         """
         part = self.parts.get(Validity.name)
         keys = ("logits", "labels", "weights")
-        return {key: np.float64(0) if part is None else part[key] for key in keys}  # type: ignore[index]
+        return {key: part[key] if isinstance(part, Sums) else np.asarray(0.0) for key in keys}
 
     # Moving
 
@@ -512,7 +516,7 @@ class Statistics:
         header = json.dumps({"format": _FORMAT, "version": _VERSION, "structure": here.structure()})
         arrays = {f"array_{index}": array for index, array in enumerate(here.arrays())}
         digest = _digest(header, list(arrays.values()))
-        np.savez(file, header=np.asarray(header), digest=np.asarray(digest), **arrays)  # type: ignore[arg-type]
+        np.savez(file, header=np.asarray(header), digest=np.asarray(digest), **arrays)
 
     @classmethod
     def load(cls, file: str | PathLike[str] | IO[bytes]) -> "Statistics":

@@ -14,6 +14,8 @@ The rules that a backend follows:
 
 import sys
 from importlib import import_module
+from types import ModuleType
+from typing import cast
 
 from glmheads.backends._base import Array, Backend
 
@@ -64,11 +66,12 @@ def named(library: object) -> Backend:
             raise ValueError(f"no array library named {name!r} is installed") from None
     if not hasattr(library, "asarray"):
         raise ValueError(f"{library!r} is not an array library: it has no asarray")
-    return _by_name.setdefault(name, Backend(library))
+    return _by_name.setdefault(name, Backend(cast(ModuleType, library)))
 
 
 def make_traceable(cls: type) -> None:
-    """Let the libraries in use see into the records of `cls`, made of ``arrays()``, ``structure()`` and ``from_arrays()``.
+    """Let the libraries in use see into the records of `cls`, made of ``arrays()``, ``structure()`` and
+    ``from_arrays()``.
 
     ``jax`` can trace a function of a record only if it knows the record's class, and is not imported for that; so a
     record asks for this whenever one is made.

@@ -114,8 +114,8 @@ class Backend:
     ) -> tuple[Array, ...]:
         """Each segment's elements combined by an associative function, `empty` where there are none.
 
-        `values` are arrays of shape (n,) that belong together, `segments` ascend; the results have shape (length,). It is
-        a scan by doubling (Hillis and Steele, 1986) that stays within the segments, so that the last element of each
+        `values` are arrays of shape (n,) that belong together, `segments` ascend; the results have shape (length,). It
+        is a scan by doubling (Hillis and Steele, 1986) that stays within the segments, so that the last element of each
         holds the combination of all.
         """
         xp = self.xp
@@ -141,8 +141,8 @@ class Backend:
     def gradient(self, function: Callable[[Array], Array], x: Array) -> Array:
         """Gradient of a function that returns a 0-d array, at `x`, by the library's autograd."""
         raise TypeError(
-            f"arrays of {self.xp.__name__} have no automatic differentiation, which a custom loss_fn needs for gradient "
-            "and hessian. Use PyTorch or JAX arrays, or a head without loss_fn."
+            f"arrays of {self.xp.__name__} have no automatic differentiation, which a custom loss_fn needs for "
+            "gradient and hessian. Use PyTorch or JAX arrays, or a head without loss_fn."
         )
 
     def hessian_diagonal(self, function: Callable[[Array], Array], x: Array) -> Array:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
+from dask.delayed import delayed
 
 from glmheads.backends._base import Array, Backend, Device, DType, Namespace
 
@@ -46,7 +46,7 @@ class _Dask(Backend):
         return da.from_array(array, chunks=-1)
 
     def call(self, function: Callable[..., Array], *arrays: Array, shape: tuple[float, ...], dtype: DType) -> Array:
-        return da.from_delayed(dask.delayed(function, pure=True)(*arrays), shape=shape, dtype=dtype)
+        return da.from_delayed(delayed(function, pure=True)(*arrays), shape=shape, dtype=dtype)
 
     def run_blocks(
         self,
@@ -56,14 +56,14 @@ class _Dask(Backend):
     ) -> Any:
         first = next(array for array in arrays if array is not None)
         blocks = [_row_blocks(array, first.chunks[0]) for array in arrays]
-        delayed_kernel, delayed_add = dask.delayed(kernel), dask.delayed(add)
+        run, plus = delayed(kernel), delayed(add)
         total = None
         for block in zip(*blocks, strict=True):
-            part = delayed_kernel(*block)
-            total = part if total is None else delayed_add(total, part)
+            part = run(*block)
+            total = part if total is None else plus(total, part)
         # Two small runs tell the structure, the dtypes, and which lengths follow the data's.
         one, two = (kernel(*(_rows_of_zeros(array, rows) for array in arrays)) for rows in (1, 2))
-        take = dask.delayed(lambda record, index: record.arrays()[index])
+        take = delayed(lambda record, index: record.arrays()[index])
         leaves = [
             da.from_delayed(
                 take(total, index),

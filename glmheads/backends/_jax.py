@@ -58,7 +58,9 @@ class _Jax(Backend):
 
     def make_traceable(self, cls: Any) -> None:
         jax.tree_util.register_pytree_node(
-            cls, lambda record: (record.arrays(), record.structure()), lambda form, arrays: cls.from_arrays(form, arrays)
+            cls,
+            lambda record: (record.arrays(), record.structure()),
+            lambda form, arrays: cls.from_arrays(form, arrays),
         )
 
     def segment_sum(self, values: Array, segments: Array, length: int) -> Array:

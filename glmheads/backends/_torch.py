@@ -35,7 +35,8 @@ class _Torch(Backend):
     def is_traced(self, array: Array) -> bool:
         if torch.compiler.is_compiling():
             return True
-        return torch._C._functorch.is_functorch_wrapped_tensor(array) or array.device.type == "meta"
+        wrapped: bool = torch._C._functorch.is_functorch_wrapped_tensor(array)
+        return wrapped or bool(array.device.type == "meta")
 
     def accumulation_dtype(self, device: Device) -> DType:
         return torch.float32 if getattr(device, "type", device) == "mps" else torch.float64
@@ -63,7 +64,9 @@ class _Torch(Backend):
         from torch.utils import _pytree
 
         _pytree.register_pytree_node(
-            cls, lambda record: (record.arrays(), record.structure()), lambda arrays, form: cls.from_arrays(form, arrays)
+            cls,
+            lambda record: (record.arrays(), record.structure()),
+            lambda arrays, form: cls.from_arrays(form, arrays),
         )
 
     def segment_sum(self, values: Array, segments: Array, length: int) -> Array:

@@ -1,7 +1,7 @@
 """`Head`, the contract: loss, predictions and metrics of one kind of model output.
 
-A head is mostly a table: a `Family` (loss and inverse link), the `Measure`s that it reports, and its predictions. All that
-an evaluation does is here, once, on top of `Head.statistics`; the subclasses hold the tables.
+A head is mostly a table: a `Family` (loss and inverse link), the `Measure`s that it reports, and its predictions. All
+that an evaluation does is here, once, on top of `Head.statistics`; the subclasses hold the tables.
 """
 
 import inspect
@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from glmheads import backends, features as inputs, metrics as metrics_
+from glmheads import backends
+from glmheads import features as inputs
+from glmheads import metrics as metrics_
 from glmheads.backends import Array
 from glmheads.estimator_spec import EstimatorSpec, ExportOutput, ModeKeys, training_op
 from glmheads.families import Family
@@ -78,8 +80,8 @@ class Head:
     Notes
     -----
     Shapes, in every method: `logits` (D0, ..., DN, logits_dimension); `labels` the same, or without the last axis when
-    logits_dimension is 1; weights (D0, ..., DN), (D0, ..., DN, 1), or the logits' shape. What is no array becomes a NumPy
-    array. Results are in the library and on the device of the logits.
+    logits_dimension is 1; weights (D0, ..., DN), (D0, ..., DN, 1), or the logits' shape. What is no array becomes a
+    NumPy array. Results are in the library and on the device of the logits.
     """
 
     _label_messages = ("Labels must be finite", "Labels must be finite")
@@ -180,8 +182,8 @@ class Head:
         Raises
         ------
         ValueError
-            If a shape is wrong, the weight column is missing, or a label or weight at hand is not allowed; elsewhere such
-            a value makes the loss NaN. A NaN logit makes it NaN everywhere.
+            If a shape is wrong, the weight column is missing, or a label or weight at hand is not allowed; elsewhere
+            such a value makes the loss NaN. A NaN logit makes it NaN everywhere.
         TypeError
             If an argument does not hold real numbers.
         """
@@ -292,8 +294,8 @@ class Head:
         Returns
         -------
         mapping of arrays
-            Floating arrays have the logits' dtype. Strings are NumPy arrays made when they are read, and are absent under a
-            trace.
+            Floating arrays have the logits' dtype. Strings are NumPy arrays made when they are read, and are absent
+            under a trace.
 
         Raises
         ------
@@ -409,8 +411,8 @@ class Head:
         Raises
         ------
         ValueError
-            If the record is another head's, or holds bad labels or weights that could be counted but not refused; under a
-            trace and on lazy arrays those make the results NaN.
+            If the record is another head's, or holds bad labels or weights that could be counted but not refused; under
+            a trace and on lazy arrays those make the results NaN.
         """
         return {self._key(m): metrics_.evaluate(m, statistics) for m in self._measures_of(statistics)}
 
@@ -553,8 +555,8 @@ class Head:
             As in `loss`; labels are not needed to predict.
         mode : ModeKeys
         optimizer : optional
-            A ``torch.optim.Optimizer``, or an object with its methods ``zero_grad`` and ``step``. Nothing changes before
-            ``spec.train_op()`` is called, which takes one step, calls the `update_ops` and returns the loss.
+            A ``torch.optim.Optimizer``, or an object with its methods ``zero_grad`` and ``step``. Nothing changes
+            before ``spec.train_op()`` is called, which takes one step, calls the `update_ops` and returns the loss.
         trainable_variables : list or tuple, optional
             The optimizer's own parameters; needed with an optimizer.
         train_op_fn : callable of (loss), optional
@@ -633,6 +635,8 @@ def _sum_of(regularization_losses: Sequence[Any], like: Array) -> Array:
     result = xp.zeros_like(like)
     for loss in regularization_losses:
         if not backends.is_array(loss) or backends.of(loss) is not backend:
-            loss = backend.from_numpy(np.asarray(loss, dtype=np.float64), None if backend.is_lazy(like) else backend.device(like))
+            loss = backend.from_numpy(
+                np.asarray(loss, dtype=np.float64), None if backend.is_lazy(like) else backend.device(like)
+            )
         result = result + xp.astype(xp.reshape(loss, ()), like.dtype, copy=False)
     return result

@@ -1,7 +1,6 @@
 """The head of a binary classifier."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,8 +23,8 @@ __all__ = ["BinaryClassHead", "binary_classification_head"]
 class BinaryClassHead(Head):
     """Classification into two classes by sigmoid cross entropy.
 
-    Labels are 0 and 1, or the words of `label_vocabulary`; a label between 0 and 1 counts as that much of a positive and
-    the rest of a negative in every metric.
+    Labels are 0 and 1, or the words of `label_vocabulary`; a label between 0 and 1 counts as that much of a positive
+    and the rest of a negative in every metric.
 
     Parameters
     ----------
@@ -41,8 +40,8 @@ class BinaryClassHead(Head):
     name : str, optional
         Appended to every metric's key.
     num_thresholds : int, optional
-        If given, the areas are Keras's, by so many equally spaced thresholds of the probability (tf.estimator used 200).
-        If not, they rank the logits, so that scores near 0 or 1 don't tie, and have bounds that hold.
+        If given, the areas are Keras's, by so many equally spaced thresholds of the probability (tf.estimator used
+        200). If not, they rank the logits, so that scores near 0 or 1 don't tie, and have bounds that hold.
 
     Raises
     ------
@@ -78,7 +77,7 @@ class BinaryClassHead(Head):
             isinstance(num_thresholds, bool) or not isinstance(num_thresholds, int) or num_thresholds < 2
         ):
             raise ValueError(f"num_thresholds must be an integer >= 2, or None. Given: {num_thresholds!r}")
-        self._area_recipe = RankingSummary() if num_thresholds is None else ScoreBuckets(num_thresholds)
+        self._area_recipe: Any = RankingSummary() if num_thresholds is None else ScoreBuckets(num_thresholds)
         super().__init__(
             family=BERNOULLI,
             measures=(*mean_measures(), *threshold_measures(self._thresholds), *area_measures(self._area_recipe)),
@@ -141,10 +140,10 @@ class BinaryClassHead(Head):
         Returns
         -------
         dict
-            ``"roc"`` holds ``false_positive_rate`` and ``true_positive_rate``; ``"precision_recall"`` holds ``precision``
-            and ``recall``; each also holds ``thresholds``, in descending order: an example is positive whose logit (with
-            `num_thresholds`, probability) is at least that, the first being ∞. All are arrays of one shape (m + 1,), empty
-            before any data. A curve between two points stays in the rectangle that they span.
+            ``"roc"`` holds ``false_positive_rate`` and ``true_positive_rate``; ``"precision_recall"`` holds
+            ``precision`` and ``recall``; each also holds ``thresholds``, in descending order: an example is positive
+            whose logit (with `num_thresholds`, probability) is at least that, the first being ∞. All are arrays of one
+            shape (m + 1,), empty before any data. A curve between two points stays in the rectangle that they span.
 
         Raises
         ------
@@ -161,7 +160,7 @@ def _thresholds(given: Sequence[float] | None) -> tuple[float, ...]:
     thresholds = tuple(float(threshold) for threshold in given) if given is not None else ()
     if any(not 0 < threshold < 1 for threshold in thresholds):
         raise ValueError(f"thresholds not in (0, 1): ({tuple(thresholds)},). Each is a probability between 0 and 1.")
-    if len({"%g" % threshold for threshold in thresholds}) < len(thresholds):
+    if len({f"{threshold:g}" for threshold in thresholds}) < len(thresholds):
         raise ValueError(f"thresholds must differ in their first six digits, by which metrics are named: {thresholds}")
     return thresholds
 

@@ -1,15 +1,14 @@
 """Pure functions on arrays, written once against the Array API standard.
 
-Elementwise: labels and logits of one shape go in, an array with the logits' shape, dtype and device comes out (the default
-real dtype for integer logits); float16 and bfloat16 are computed in float32 and rounded once. Nothing is checked but
-shapes and dtypes.
+Elementwise: labels and logits of one shape go in, an array with the logits' shape, dtype and device comes out (the
+default real dtype for integer logits); float16 and bfloat16 are computed in float32 and rounded once. Nothing is
+checked but shapes and dtypes.
 """
 
 from glmheads.kernels import links, losses
 from glmheads.kernels.curves import average_precision, roc_auc
 from glmheads.kernels.elementwise import elementwise
 from glmheads.kernels.reductions import reduce
-from glmheads.backends import Array
 
 __all__ = [
     "average_precision",

@@ -1,15 +1,16 @@
 """Areas under the ROC and the precision–recall curve, of arrays and of masses by score.
 
-The weighted data enter as the masses of positives and negatives at each distinct score, in ascending order of the score.
-Examples of equal score are a tie: the ROC curve runs straight through it, the precision–recall curve as Davis and Goadrich
-(*The relationship between precision-recall and ROC curves*, ICML 2006) have it. Every area is 0 where it is 0 / 0.
+The weighted data enter as the masses of positives and negatives at each distinct score, in ascending order of the
+score. Examples of equal score are a tie: the ROC curve runs straight through it, the precision–recall curve as Davis
+and Goadrich (*The relationship between precision-recall and ROC curves*, ICML 2006) have it. Every area is 0 where it
+is 0 / 0.
 """
 
 from typing import NamedTuple
 
 from glmheads import backends
 from glmheads.backends import Array
-from glmheads.kernels.reductions import Pair, add, safe_divide, segment_total, value
+from glmheads.kernels.reductions import Pair, add, safe_divide, value
 
 __all__ = [
     "Masses",

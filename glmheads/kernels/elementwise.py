@@ -36,7 +36,8 @@ def _is_real_floating(xp: backends.Array, dtype: backends.Array) -> bool:
 
 def elementwise(kernel: Callable[..., Array]) -> Callable[..., Array]:
     """Let a kernel written for float32 and float64 take any real dtype: its last array argument is the logits, whose
-    shape and dtype the result has (the default real dtype if they are integers)."""
+    shape and dtype the result has (the default real dtype if they are integers).
+    """
 
     @wraps(kernel)
     def wrapper(*arrays: Array, **options: bool) -> Array:

@@ -37,7 +37,7 @@ def log_sigmoid(x: Array) -> Array:
 
 
 def identity(x: Array) -> Array:
-    """x itself, the inverse link of the Gaussian family."""
+    """The logits themselves, the inverse link of the Gaussian family."""
     return x
 
 

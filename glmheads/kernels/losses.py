@@ -1,7 +1,7 @@
 """Pointwise losses with their first and second derivatives by the logits.
 
-Every function takes labels z and logits x of one shape and one dtype, float32 or float64, and returns an array like them.
-A weight is no business of theirs. NaN in gives NaN out; an infinite logit gives the limit, never NaN.
+Every function takes labels z and logits x of one shape and one dtype, float32 or float64, and returns an array like
+them. A weight is no business of theirs. NaN in gives NaN out; an infinite logit gives the limit, never NaN.
 """
 
 import math
@@ -30,7 +30,7 @@ def sigmoid_cross_entropy(labels: Array, logits: Array) -> Array:
     nonnegative, so nothing cancels, and a confidently right example keeps its full relative accuracy.
     """
     xp = backends.of(logits).xp
-    positive, t, m = split(logits)
+    positive, _, m = split(logits)
     wrong = xp.where(positive, 1 - labels, labels)  # s + t z, the share of the label on the other side of the logit
     # −inf · 0 is a right infinite logit, whose loss is 0.
     right_and_infinite = (wrong == 0) & xp.isinf(m)

@@ -1,16 +1,16 @@
 """A summary of weighted scores that bounds the areas under their curves, in memory that does not grow with the data.
 
-The summary is a set of slots, each an interval [lo, hi] of scores with the mass of the positives and of the negatives in
-it; most are single scores, lo = hi. Adding is concatenation. When that makes more than `CAPACITY` slots, equal scores are
-joined, a score that lies in an interval joins it, and if there are still too many, neighbours are joined into `TARGET`
-slots of about equal mass. So data of few distinct scores, and data that are few, stay exact.
+The summary is a set of slots, each an interval [lo, hi] of scores with the mass of the positives and of the negatives
+in it; most are single scores, lo = hi. Adding is concatenation. When that makes more than `CAPACITY` slots, equal
+scores are joined, a score that lies in an interval joins it, and if there are still too many, neighbours are joined
+into `TARGET` slots of about equal mass. So data of few distinct scores, and data that are few, stay exact.
 
-The exact area is a monotone function of the scores: it grows when a positive moves up or a negative down. So the area of
-the data with all positives at their lo and all negatives at their hi bounds it from below, the opposite from above.
+The exact area is a monotone function of the scores: it grows when a positive moves up or a negative down. So the area
+of the data with all positives at their lo and all negatives at their hi bounds it from below, the opposite from above.
 
-Slots are one array of shape (4, m), the rows lo, hi, positive and negative mass, of the accumulation dtype; in float32 two
-more rows hold the low parts of the masses (see `reductions`). An empty slot has no mass and lo = hi = ∞. The shape of every
-result depends on shapes alone, unless the library trims empty slots at no cost.
+Slots are one array of shape (4, m), the rows lo, hi, positive and negative mass, of the accumulation dtype; in float32
+two more rows hold the low parts of the masses (see `reductions`). An empty slot has no mass and lo = hi = ∞. The shape
+of every result depends on shapes alone, unless the library trims empty slots at no cost.
 """
 
 from collections.abc import Callable
@@ -70,8 +70,8 @@ def _unit_starts(lo: Array, hi: Array) -> Array:
     """Which of the slots, sorted by lo, start a new unit: neither equal to the one before, nor a score in an interval."""
     xp = backends.of(lo).xp
     interval = hi > lo
-    # The intervals of one summary don't overlap, so that the last that started before a slot is the last by its end too.
-    # After a merge they may: then a score may be kept apart that could have been joined, which is never wrong.
+    # The intervals of one summary don't overlap, so that the last that started before a slot is the last by its end
+    # too. # After a merge they may: then a score may be kept apart that could have been joined, which is never wrong.
     started = xp.astype(xp.cumulative_sum(xp.astype(interval, xp.int32)), xp.int32) - xp.astype(interval, xp.int32)
     ends = xp.sort(xp.where(interval, hi, xp.full_like(hi, float("inf"))))
     last_end = xp.take(ends, xp.clip(started - 1, 0, lo.shape[0] - 1))
@@ -105,8 +105,8 @@ def _masses(slots: Array) -> Masses:
 def area_with_bounds(slots: Array, area: Callable[[Masses], Array]) -> Array:
     """Lower bound, value and upper bound of an area of the data, shape (3,); the bounds are rounded outward.
 
-    The value lies midway between the bounds. `area` is a function of masses by score that grows when a positive moves up
-    or a negative down, as all of `curves` do.
+    The value lies midway between the bounds. `area` is a function of masses by score that grows when a positive moves
+    up or a negative down, as all of `curves` do.
     """
     backend = backends.of(slots)
     xp = backend.xp
@@ -120,7 +120,8 @@ def area_with_bounds(slots: Array, area: Callable[[Masses], Array]) -> Array:
     negative = Pair(*(xp.concat([zeros, part]) for part in negative))
     lower = area(masses_by_score(xp.concat([lo, hi]), positive, negative))
     upper = area(masses_by_score(xp.concat([hi, lo]), positive, negative))
-    # Running sums in float64 may be wrong in every addition, those of pairs are not; 2048 covers what joining slots costs.
+    # Running sums in float64 may be wrong in every addition, those of pairs are not; 2048 covers what joining slots
+    # costs.
     rounding = xp.finfo(slots.dtype).eps * (64 if slots.shape[0] == 6 else 2 * slots.shape[1] + 2048)
     slack = xp.where(upper > 0, xp.full_like(upper, float(rounding)), xp.zeros_like(upper))
     return xp.clip(xp.stack([lower - slack, lower / 2 + upper / 2, upper + slack]), 0, 1)

@@ -1,8 +1,8 @@
 """Sums that lose nothing, and the six reductions of a weighted loss.
 
 A sum is kept as an unevaluated pair ``hi + lo`` of two numbers of the accumulation dtype, added by Knuth's two-sum
-(*The Art of Computer Programming*, vol. 2, 4.2.2, theorem B), which returns the rounding error of an addition exactly. So
-a record of 2**40 examples still counts one more where the device has no float64 (a pair of float32 carries 48 bits),
+(*The Art of Computer Programming*, vol. 2, 4.2.2, theorem B), which returns the rounding error of an addition exactly.
+So a record of 2**40 examples still counts one more where the device has no float64 (a pair of float32 carries 48 bits),
 and in float64 the sum of any number of batches is right to a few roundings in any order.
 """
 
@@ -15,8 +15,8 @@ from glmheads.names import Reduction
 __all__ = ["Pair", "add", "reduce", "segment_total", "total", "two_sum", "value"]
 
 _ROW = 256
-"""Elements summed plainly in float32 before the sum is folded into a pair: their rounding errors stay near 1e-7 each and
-average out over the rows, and whole numbers below 2**16 each are exact."""
+"""Elements summed plainly in float32 before the sum is folded into a pair: their rounding errors stay near 1e-7 each
+and average out over the rows, and whole numbers below 2**16 each are exact."""
 _MAX_ROWS = 4096
 
 
@@ -166,7 +166,7 @@ def divisor(losses: Array, weights: Array | None, reduction: Reduction) -> Array
 
 
 def safe_divide(a: Array, b: Array) -> Array:
-    """a / b, and 0 where b is 0."""
+    """Quotient a / b, and 0 where b is 0."""
     xp = backends.of(b).xp
     absent = b == 0
     return xp.where(absent, xp.zeros_like(b), a / xp.where(absent, xp.ones_like(b), b))

@@ -1,7 +1,7 @@
 """Where a score stands among thresholds, and the confusion counts that follow from a histogram of that.
 
-An example has its place in one pass; the counts at every threshold are sums over places. Soft labels and weights come in
-as the positive and the negative mass of an example, w·z and w·(1 − z).
+An example has its place in one pass; the counts at every threshold are sums over places. Soft labels and weights come
+in as the positive and the negative mass of an example, w·z and w·(1 − z).
 """
 
 from typing import NamedTuple
