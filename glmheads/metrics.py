@@ -115,11 +115,10 @@ def _recall(counts: thresholds.Confusion) -> Array:
 def threshold_measures(given: tuple[float, ...]) -> tuple[Measure, ...]:
     """Accuracy, precision and recall of the class ids (logit > 0) and at each given threshold of the probability."""
     recipe = ThresholdCounts(given)
-    events = thresholds.order(given)
 
     def at(event: float | None, function: Callable[[thresholds.Confusion], Array]) -> PartFunction:
         def value(part: Sums) -> Array:
-            return function(thresholds.confusion(part.values["cells"], events.index(event)))
+            return function(recipe.confusion(event, part))
 
         return value
 

@@ -10,7 +10,7 @@ added (means, counts at thresholds, histograms), and `Ranking`, the summary of t
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from os import PathLike
 from typing import IO, Any, ClassVar, Protocol
@@ -22,6 +22,7 @@ from glmheads import backends
 from glmheads.backends import Array
 from glmheads.kernels import curves, ranking, thresholds
 from glmheads.kernels.reductions import Pair, add, total, value
+from glmheads.kernels.thresholds import Confusion, Event
 
 __all__ = [
     "Batch",
@@ -262,14 +263,22 @@ class ThresholdCounts:
     """Masses of positives and negatives between the thresholds: see `kernels.thresholds`."""
 
     thresholds: tuple[float, ...]
+    events: tuple[Event, ...] = field(init=False, repr=False)
     name: ClassVar[str] = "thresholds"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "events", thresholds.events(self.thresholds))
 
     def measure(self, batch: Batch) -> Sums:
         xp = backends.of(batch.logits).xp
         _, positive, negative = batch.masses()
-        cells = thresholds.cells(batch.predictions, batch.logits, self.thresholds)
-        length = len(thresholds.order(self.thresholds)) + 1
-        return Sums({"cells": thresholds.histogram(xp.reshape(cells, (-1,)), positive, negative, length)})
+        cells = xp.reshape(thresholds.cells(batch.predictions, batch.logits, self.events), (-1,))
+        return Sums({"cells": thresholds.histogram(cells, positive, negative, len(self.events) + 1)})
+
+    def confusion(self, threshold: float | None, part: Sums) -> Confusion:
+        """Confusion masses at one of the thresholds, or for None of the class ids."""
+        position = [event.threshold for event in self.events].index(threshold)
+        return thresholds.confusion(part.values["cells"], position)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,7 @@ The rules that a backend follows:
 
 import sys
 from importlib import import_module
-from types import ModuleType
-from typing import cast
+from typing import Any
 
 from glmheads.backends._base import Array, Backend
 
@@ -66,7 +65,7 @@ def named(library: object) -> Backend:
             raise ValueError(f"no array library named {name!r} is installed") from None
     if not hasattr(library, "asarray"):
         raise ValueError(f"{library!r} is not an array library: it has no asarray")
-    return _by_name.setdefault(name, Backend(cast(ModuleType, library)))
+    return _by_name.setdefault(name, Backend(library))
 
 
 def make_traceable(cls: type) -> None:
@@ -77,9 +76,8 @@ def make_traceable(cls: type) -> None:
     record asks for this whenever one is made.
     """
     for library in ("jax", "torch"):
-        if library in sys.modules and (library, cls) not in _traceable:
+        if library in sys.modules and (library, cls) not in _traceable and _load(library).make_traceable(cls):
             _traceable.add((library, cls))
-            _load(library).make_traceable(cls)
 
 
 def _library(cls: type) -> str | None:
@@ -109,8 +107,24 @@ def _load(root: str) -> Backend:
     name = _LIBRARIES[root]
     if name not in _by_name:
         try:
-            module = import_module(f"glmheads.backends.{name}")
+            _by_name[name] = _import(name)
         except ImportError as error:
             raise ValueError(f"the array library {root} is not installed: {error}") from error
-        _by_name[name] = module.BACKEND
     return _by_name[name]
+
+
+def _import(name: str) -> Backend:
+    # Written out, because torch.compile can follow an import statement and not import_module.
+    module: Any
+    if name == "_numpy":
+        from glmheads.backends import _numpy as module
+    elif name == "_torch":
+        from glmheads.backends import _torch as module
+    elif name == "_cupy":
+        from glmheads.backends import _cupy as module
+    elif name == "_jax":
+        from glmheads.backends import _jax as module
+    else:
+        from glmheads.backends import _dask as module
+    backend: Backend = module.BACKEND
+    return backend

@@ -1,8 +1,6 @@
 """`Backend`: what kernels and heads may ask of an array library, written with the Array API standard alone."""
 
 from collections.abc import Callable
-from functools import cached_property
-from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +13,7 @@ Array: TypeAlias = Any
 Device: TypeAlias = Any
 DType: TypeAlias = Any
 Namespace: TypeAlias = Any
+Combine: TypeAlias = Callable[[tuple[Array, ...], tuple[Array, ...]], tuple[Array, ...]]
 
 
 class Backend:
@@ -22,8 +21,8 @@ class Backend:
 
     Parameters
     ----------
-    xp : module or None
-        The library's namespace; a subclass whose namespace is costly to import overrides the property instead.
+    xp : module
+        The library's namespace.
     """
 
     name = "array API"
@@ -31,12 +30,8 @@ class Backend:
     """Whether arrays whose length depends on values cost nothing extra (no recompilation, no synchronisation)."""
     has_autograd = False
 
-    def __init__(self, xp: ModuleType | None = None) -> None:
-        self._xp = xp
-
-    @cached_property
-    def xp(self) -> Namespace:
-        return self._xp
+    def __init__(self, xp: Namespace) -> None:
+        self.xp = xp
 
     # What an array is
 
@@ -85,8 +80,9 @@ class Backend:
         """The array without the graph that autograd would keep alive with it."""
         return array
 
-    def make_traceable(self, cls: type) -> None:
-        """Let the library's transformations see into records of `cls`."""
+    def make_traceable(self, cls: type) -> bool:
+        """Let the library's transformations see into records of `cls`; whether that could be done now."""
+        return True
 
     # Operations that the standard lacks
 
@@ -109,32 +105,39 @@ class Backend:
         values: tuple[Array, ...],
         segments: Array,
         length: int,
-        combine: Callable[[tuple[Array, ...], tuple[Array, ...]], tuple[Array, ...]],
+        combine: Combine,
         empty: float,
     ) -> tuple[Array, ...]:
         """Each segment's elements combined by an associative function, `empty` where there are none.
 
-        `values` are arrays of shape (n,) that belong together, `segments` ascend; the results have shape (length,). It
-        is a scan by doubling (Hillis and Steele, 1986) that stays within the segments, so that the last element of each
-        holds the combination of all.
+        `values` are arrays of shape (n,) that belong together, `segments` ascend; the results have shape (length,).
         """
         xp = self.xp
         count = segments.shape[0]
         if count == 0:
             return tuple(xp.full((length,), empty, dtype=v.dtype, device=self.device(v)) for v in values)
+        scanned = self.scan(values, combine, segments)
+        names = xp.arange(length, dtype=segments.dtype, device=self.device(values[0]))
+        last = xp.searchsorted(segments, names, side="right") - 1
+        index = xp.clip(last, 0, count - 1)
+        found = (last >= 0) & (xp.take(segments, index) == names)
+        return tuple(xp.where(found, xp.take(v, index), xp.full_like(index, empty, dtype=v.dtype)) for v in scanned)
+
+    def scan(self, values: tuple[Array, ...], combine: Combine, segments: Array) -> tuple[Array, ...]:
+        """Each element combined with all before it in its segment, by doubling (Hillis and Steele, 1986).
+
+        `values` are arrays of shape (n,) that belong together, `segments` ascend, `combine` is associative.
+        """
+        xp = self.xp
         step = 1
-        while step < count:
+        while step < segments.shape[0]:
             same = segments[step:] == segments[:-step]
             combined = combine(tuple(v[:-step] for v in values), tuple(v[step:] for v in values))
             values = tuple(
                 xp.concat([v[:step], xp.where(same, c, v[step:])]) for v, c in zip(values, combined, strict=True)
             )
             step *= 2
-        names = xp.arange(length, dtype=segments.dtype, device=self.device(values[0]))
-        last = xp.searchsorted(segments, names, side="right") - 1
-        index = xp.clip(last, 0, count - 1)
-        found = (last >= 0) & (xp.take(segments, index) == names)
-        return tuple(xp.where(found, xp.take(v, index), xp.full_like(index, empty, dtype=v.dtype)) for v in values)
+        return values
 
     # Derivatives of a user's own function
 

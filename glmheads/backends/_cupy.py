@@ -1,13 +1,13 @@
 """CuPy, on CUDA GPUs."""
 
-from functools import cached_property
 from typing import Any
 
+import array_api_compat.cupy
 import cupy as cp
 import cupyx
 import numpy as np
 
-from glmheads.backends._base import Array, Backend, Device, Namespace
+from glmheads.backends._base import Array, Backend, Device
 
 __all__ = ["BACKEND"]
 
@@ -15,12 +15,6 @@ __all__ = ["BACKEND"]
 class _CuPy(Backend):
     name = "cupy"
     trims = False
-
-    @cached_property
-    def xp(self) -> Namespace:
-        import array_api_compat.cupy
-
-        return array_api_compat.cupy
 
     def owns(self, array: Array) -> bool:
         return isinstance(array, cp.ndarray)
@@ -55,4 +49,4 @@ class _CuPy(Backend):
         return out
 
 
-BACKEND = _CuPy()
+BACKEND = _CuPy(array_api_compat.cupy)

@@ -5,14 +5,14 @@ What the graph has no words for (sorting, scattering) runs as one delayed call o
 
 import math
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
+import array_api_compat.dask.array
 import dask.array as da
 import numpy as np
 from dask.delayed import delayed
 
-from glmheads.backends._base import Array, Backend, Device, DType, Namespace
+from glmheads.backends._base import Array, Backend, Device, DType
 
 __all__ = ["BACKEND"]
 
@@ -20,12 +20,6 @@ __all__ = ["BACKEND"]
 class _Dask(Backend):
     name = "dask"
     trims = False
-
-    @cached_property
-    def xp(self) -> Namespace:
-        import array_api_compat.dask.array
-
-        return array_api_compat.dask.array
 
     def owns(self, array: Array) -> bool:
         return isinstance(array, da.Array)
@@ -86,4 +80,4 @@ def _rows_of_zeros(array: Array | None, rows: int) -> Any:
     return None if array is None else np.zeros((rows, *array.shape[1:]), dtype=array.dtype)
 
 
-BACKEND = _Dask()
+BACKEND = _Dask(array_api_compat.dask.array)

@@ -1,14 +1,13 @@
 """JAX, on any device, with and without x64; its functions are traced as well as run."""
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glmheads.backends._base import Array, Backend, Device, DType, Namespace
+from glmheads.backends._base import Array, Backend, Combine, Device, DType
 
 __all__ = ["BACKEND"]
 
@@ -17,10 +16,6 @@ class _Jax(Backend):
     name = "jax"
     trims = False
     has_autograd = True
-
-    @cached_property
-    def xp(self) -> Namespace:
-        return jnp
 
     def owns(self, array: Array) -> bool:
         return isinstance(array, jax.Array)
@@ -56,18 +51,33 @@ class _Jax(Backend):
     def detach(self, array: Array) -> Array:
         return jax.lax.stop_gradient(array)
 
-    def make_traceable(self, cls: Any) -> None:
+    def make_traceable(self, cls: Any) -> bool:
         jax.tree_util.register_pytree_node(
             cls,
             lambda record: (record.arrays(), record.structure()),
             lambda form, arrays: cls.from_arrays(form, arrays),
         )
+        return True
 
     def segment_sum(self, values: Array, segments: Array, length: int) -> Array:
         return jax.ops.segment_sum(values, segments, num_segments=length)
 
     def segment_max(self, values: Array, segments: Array, length: int, empty: float) -> Array:
         return jnp.full(length, empty, dtype=values.dtype).at[segments].max(values)
+
+    def scan(self, values: tuple[Array, ...], combine: Combine, segments: Array) -> tuple[Array, ...]:
+        # As a loop, not unrolled: XLA takes minutes to compile what the agnostic one writes out.
+        count = segments.shape[0]
+        position = jnp.arange(count)
+
+        def double(exponent: Array, values: tuple[Array, ...]) -> tuple[Array, ...]:
+            step = 1 << exponent
+            same = (position >= step) & (segments == jnp.roll(segments, step))
+            combined = combine(tuple(jnp.roll(v, step) for v in values), values)
+            return tuple(jnp.where(same, c, v) for v, c in zip(values, combined, strict=True))
+
+        steps = max(count - 1, 0).bit_length()
+        return tuple(jax.lax.fori_loop(0, steps, double, tuple(values)))
 
     def gradient(self, function: Callable[[Array], Array], x: Array) -> Array:
         return jax.grad(function)(x)
@@ -81,4 +91,4 @@ class _Jax(Backend):
         return jnp.stack(columns, axis=-1)
 
 
-BACKEND = _Jax()
+BACKEND = _Jax(jnp)

@@ -1,24 +1,18 @@
 """NumPy, on the host."""
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
+import array_api_compat.numpy
 import numpy as np
 
-from glmheads.backends._base import Array, Backend, Device, Namespace
+from glmheads.backends._base import Array, Backend, Device
 
 __all__ = ["BACKEND"]
 
 
 class _NumPy(Backend):
     name = "numpy"
-
-    @cached_property
-    def xp(self) -> Namespace:
-        import array_api_compat.numpy
-
-        return array_api_compat.numpy
 
     def owns(self, array: Array) -> bool:
         return isinstance(array, (np.ndarray, np.generic))
@@ -69,4 +63,4 @@ def in_blocks(kernel: Callable[..., Any], arrays: tuple[Array | None, ...], add:
     return total
 
 
-BACKEND = _NumPy()
+BACKEND = _NumPy(array_api_compat.numpy)

@@ -1,13 +1,13 @@
 """PyTorch, on any device."""
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
+import array_api_compat.torch
 import numpy as np
 import torch
 
-from glmheads.backends._base import Array, Backend, Device, DType, Namespace
+from glmheads.backends._base import Array, Backend, Device, DType
 from glmheads.backends._numpy import in_blocks
 
 __all__ = ["BACKEND"]
@@ -17,26 +17,19 @@ class _Torch(Backend):
     name = "torch"
     has_autograd = True
 
-    @cached_property
-    def xp(self) -> Namespace:
-        import array_api_compat.torch
-
-        return array_api_compat.torch
-
     def owns(self, array: Array) -> bool:
         return isinstance(array, torch.Tensor)
 
     def on_host(self, array: Array) -> bool:
-        return array.device.type == "cpu"
+        return bool(array.device.type == "cpu")
 
     def at_hand(self, array: Array) -> bool:
-        return array.device.type == "cpu" and not self.is_lazy(array)
+        return self.on_host(array) and not self.is_lazy(array)
 
     def is_traced(self, array: Array) -> bool:
         if torch.compiler.is_compiling():
             return True
-        wrapped: bool = torch._C._functorch.is_functorch_wrapped_tensor(array)
-        return wrapped or bool(array.device.type == "meta")
+        return bool(array.device.type == "meta" or torch._C._functorch.is_functorch_wrapped_tensor(array))
 
     def accumulation_dtype(self, device: Device) -> DType:
         return torch.float32 if getattr(device, "type", device) == "mps" else torch.float64
@@ -60,14 +53,18 @@ class _Torch(Backend):
     def detach(self, array: Array) -> Array:
         return array.detach()
 
-    def make_traceable(self, cls: Any) -> None:
+    def make_traceable(self, cls: Any) -> bool:
         from torch.utils import _pytree
+
+        if torch.compiler.is_compiling():
+            return False
 
         _pytree.register_pytree_node(
             cls,
             lambda record: (record.arrays(), record.structure()),
             lambda arrays, form: cls.from_arrays(form, arrays),
         )
+        return True
 
     def segment_sum(self, values: Array, segments: Array, length: int) -> Array:
         out = torch.zeros(length, dtype=values.dtype, device=values.device)
@@ -100,4 +97,4 @@ class _Torch(Backend):
         return in_blocks(kernel, arrays, add) if self.at_hand(first) else kernel(*arrays)
 
 
-BACKEND = _Torch()
+BACKEND = _Torch(array_api_compat.torch)

@@ -101,14 +101,16 @@ class BinaryClassHead(Head):
         logistic = self._mean(logits)
         class_ids = xp.astype(logits > 0, integer)
         both = xp.reshape(xp.asarray([0, 1], dtype=xp.int32, device=device), (1, 2))
-        classes = np.asarray(self._vocabulary or ("0", "1"))
         first = logits.shape[0]
 
+        def classes() -> np.ndarray[Any, Any]:
+            return np.asarray(self._vocabulary or ("0", "1"))
+
         def named() -> np.ndarray[Any, Any]:
-            return np.asarray(classes[backend.to_numpy(class_ids)])
+            return np.asarray(classes()[backend.to_numpy(class_ids)])
 
         def all_named() -> np.ndarray[Any, Any]:
-            return np.tile(classes, (first, 1))
+            return np.tile(classes(), (first, 1))
 
         return {
             PredictionKeys.LOGITS: xp.astype(logits, dtype, copy=False),

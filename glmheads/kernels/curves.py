@@ -60,7 +60,11 @@ def join(pair: Pair, group: Array, length: int) -> Pair:
     if pair.hi.dtype == backend.xp.float64:
         hi = backend.segment_sum(value(pair), group, length)
         return Pair(hi, backend.xp.zeros_like(hi))
-    return Pair(*backend.segment_reduce(pair, group, length, lambda a, b: add(Pair(*a), Pair(*b)), 0.0))
+    return Pair(*backend.segment_reduce(pair, group, length, _add_pairs, 0.0))
+
+
+def _add_pairs(p: tuple[Array, ...], q: tuple[Array, ...]) -> tuple[Array, ...]:
+    return add(Pair(*p), Pair(*q))
 
 
 def cumulative(pair: Pair) -> Array:
@@ -69,12 +73,8 @@ def cumulative(pair: Pair) -> Array:
     xp = backend.xp
     if pair.hi.dtype == xp.float64:
         return xp.cumulative_sum(value(pair))
-    step = 1
-    while step < pair.hi.shape[0]:
-        ahead = add(Pair(pair.hi[:-step], pair.lo[:-step]), Pair(pair.hi[step:], pair.lo[step:]))
-        pair = Pair(xp.concat([pair.hi[:step], ahead.hi]), xp.concat([pair.lo[:step], ahead.lo]))
-        step *= 2
-    return value(pair)
+    everything = xp.zeros_like(pair.hi, dtype=xp.int32)
+    return value(Pair(*backend.scan(pair, _add_pairs, everything)))
 
 
 def _before(running: Array) -> Array:

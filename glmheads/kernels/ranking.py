@@ -25,7 +25,7 @@ __all__ = ["CAPACITY", "TARGET", "area_with_bounds", "compress", "concat", "from
 CAPACITY = 28_672
 """Most slots of a summary: 896 KiB in float64."""
 TARGET = 12_288
-"""Slots that remain of a full one: the bounds of a stream are then about 1 / TARGET apart. The rest takes new scores."""
+"""Slots that remain of a full one, so that bounds are about 1 / TARGET apart; the rest takes new scores."""
 
 _LO, _HI, _POSITIVE, _NEGATIVE = range(4)
 
@@ -51,7 +51,7 @@ def concat(slots: Array, more: Array) -> Array:
 
 
 def compress(slots: Array) -> Array:
-    """The slots joined where that loses nothing, and else until there are `TARGET`; no more than `CAPACITY` are returned."""
+    """At most `CAPACITY` slots: joined where that loses nothing, and else until there are `TARGET`."""
     backend = backends.of(slots)
     xp = backend.xp
     slots = xp.take(slots, xp.argsort(slots[_LO, :], stable=True), axis=1)
@@ -67,7 +67,7 @@ def compress(slots: Array) -> Array:
 
 
 def _unit_starts(lo: Array, hi: Array) -> Array:
-    """Which of the slots, sorted by lo, start a new unit: neither equal to the one before, nor a score in an interval."""
+    """Which slots, sorted by lo, start a new unit: neither equal to the one before, nor a score in an interval."""
     xp = backends.of(lo).xp
     interval = hi > lo
     # The intervals of one summary don't overlap, so that the last that started before a slot is the last by its end

@@ -12,7 +12,7 @@ from glmheads import backends
 from glmheads.backends import Array
 from glmheads.kernels.reductions import Pair, segment_total
 
-__all__ = ["Confusion", "cells", "confusion", "histogram", "keras_buckets", "order"]
+__all__ = ["Confusion", "Event", "cells", "confusion", "events", "histogram", "keras_buckets"]
 
 
 class Confusion(NamedTuple):
@@ -24,30 +24,39 @@ class Confusion(NamedTuple):
     fn: Array
 
 
-def order(thresholds: tuple[float, ...]) -> tuple[float | None, ...]:
-    """The events "positive at threshold t" from the most to the least frequent; None is the event logit > 0.
+class Event(NamedTuple):
+    """That an example is positive: at a threshold of the probability, or, for None, by its logit > 0."""
 
-    A positive logit can have a probability that rounds to ½, so that the event stands before the threshold ½.
+    threshold: float | None
+    in_float32: float
+    """The threshold as a float32."""
+
+
+def events(thresholds: tuple[float, ...]) -> tuple[Event, ...]:
+    """The events of being positive from the most to the least frequent, so that each one implies those before it.
+
+    A positive logit can have a probability that rounds to ½, so that logit > 0 stands before the threshold ½.
     """
     ascending = sorted(set(thresholds))
-    return (*(t for t in ascending if t < 0.5), None, *(t for t in ascending if t >= 0.5))
+    middle = sum(t < 0.5 for t in ascending)
+    ordered = [*ascending[:middle], None, *ascending[middle:]]
+    return tuple(Event(t, 0.0 if t is None else float(np.float32(t))) for t in ordered)
 
 
-def cells(probabilities: Array, logits: Array, thresholds: tuple[float, ...]) -> Array:
-    """For each element, how many of the events of ``order(thresholds)`` it takes part in: integers of the same shape.
+def cells(probabilities: Array, logits: Array, events: tuple[Event, ...]) -> Array:
+    """For each element, how many of the events it takes part in: integers of the same shape.
 
     A probability p is positive at t when p > t, both in the dtype of the logits.
     """
     xp = backends.of(logits).xp
-    dtype = np.float32 if logits.dtype == xp.float32 else np.float64
+    single = logits.dtype == xp.float32
     cell = xp.zeros_like(logits, dtype=xp.int32)
-    for threshold in order(thresholds):
+    for threshold, in_float32 in events:
+        rounded = in_float32 if single or threshold is None else threshold
         # A threshold just below ½ may round to ½ and would fall behind the event logit > 0.
-        if threshold is None or (threshold < 0.5 <= dtype(threshold)):
-            event = logits > 0
-        else:
-            event = probabilities > float(dtype(threshold))
-        cell = cell + xp.astype(event, xp.int32)
+        by_logit = threshold is None or threshold < 0.5 <= rounded
+        positive = logits > 0 if by_logit else probabilities > rounded
+        cell = cell + xp.astype(positive, xp.int32)
     return cell
 
 
@@ -69,7 +78,7 @@ def histogram(places: Array, positive: Array, negative: Array, length: int) -> P
 
 
 def confusion(counts: Pair, event: int) -> Confusion:
-    """The confusion masses (0-d arrays) at an event of `order`, from a histogram of `cells`."""
+    """The confusion masses (0-d arrays) at one of `events`, by its position, from a histogram of `cells`."""
     xp = backends.of(counts.hi).xp
 
     def mass(row: int, start: int, stop: int) -> Array:
