@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from os import PathLike
 from typing import IO, Any, ClassVar, Protocol
 from zipfile import BadZipFile
@@ -135,13 +134,13 @@ class Ranking:
     def _with(self, function: Callable[..., Array], *more: Array) -> "Ranking":
         return Ranking(self.call(function, *more, shape=(self.slots.shape[0], float("nan"))))
 
-    def call(self, function: Callable[..., Array], *more: Array, shape: tuple[float, ...]) -> Array:
-        """``function(slots, *more)``, lazily where the slots are lazy."""
-        return backends.of(self.slots).call(function, self.slots, *more, shape=shape, dtype=self.slots.dtype)
+    def call(self, function: Callable[..., Array], *more: Array, shape: tuple[float, ...], **options: Any) -> Array:
+        """``function(slots, *more, **options)``, as the slots' library does it best."""
+        return backends.of(self.slots).call(function, self.slots, *more, shape=shape, **options)
 
     def area(self, area: Area) -> Array:
         """Lower bound, value and upper bound of an area, shape (3,)."""
-        return self.call(partial(ranking.area_with_bounds, area=area), shape=(3,))
+        return self.call(ranking.area_with_bounds, shape=(3,), area=area)
 
     def padded(self) -> "Ranking":
         backend = backends.of(self.slots)

@@ -157,12 +157,13 @@ class Backend:
 
     # Running
 
-    def call(self, function: Callable[..., Array], *arrays: Array, shape: tuple[float, ...], dtype: DType) -> Array:
-        """``function(*arrays)``, for a function of whole arrays that a lazy library cannot write as a graph (it sorts).
+    def call(self, function: Callable[..., Array], *arrays: Array, shape: tuple[float, ...], **options: Any) -> Array:
+        """``function(*arrays, **options)``, for a costly function of whole arrays, which may sort.
 
-        `shape` and `dtype` are those of the result, NaN for a length that depends on values.
+        It is run as one piece, lazily or compiled where the library does that. `shape` is that of the result, NaN for a
+        length that depends on values; its dtype is that of the first array. The options are hashable.
         """
-        return function(*arrays)
+        return function(*arrays, **options)
 
     def run_blocks(
         self,

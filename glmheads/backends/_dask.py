@@ -12,7 +12,7 @@ import dask.array as da
 import numpy as np
 from dask.delayed import delayed
 
-from glmheads.backends._base import Array, Backend, Device, DType
+from glmheads.backends._base import Array, Backend, Device
 
 __all__ = ["BACKEND"]
 
@@ -39,8 +39,9 @@ class _Dask(Backend):
     def from_numpy(self, array: np.ndarray[Any, Any], device: Device = None) -> Array:
         return da.from_array(array, chunks=-1)
 
-    def call(self, function: Callable[..., Array], *arrays: Array, shape: tuple[float, ...], dtype: DType) -> Array:
-        return da.from_delayed(delayed(function, pure=True)(*arrays), shape=shape, dtype=dtype)
+    def call(self, function: Callable[..., Array], *arrays: Array, shape: tuple[float, ...], **options: Any) -> Array:
+        result = delayed(function, pure=True)(*arrays, **options)
+        return da.from_delayed(result, shape=shape, dtype=arrays[0].dtype)
 
     def run_blocks(
         self,

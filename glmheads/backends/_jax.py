@@ -1,6 +1,7 @@
 """JAX, on any device, with and without x64; its functions are traced as well as run."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -79,6 +80,17 @@ class _Jax(Backend):
         steps = max(count - 1, 0).bit_length()
         return tuple(jax.lax.fori_loop(0, steps, double, tuple(values)))
 
+    def call(self, function: Callable[..., Array], *arrays: Array, shape: tuple[float, ...], **options: Any) -> Array:
+        return _compiled(function, tuple(options))(*arrays, **options)
+
+    def run_blocks(
+        self,
+        kernel: Callable[..., Any],
+        arrays: tuple[Array | None, ...],
+        add: Callable[[Any, Any], Any],
+    ) -> Any:
+        return _compiled(kernel, ())(*arrays)
+
     def gradient(self, function: Callable[[Array], Array], x: Array) -> Array:
         return jax.grad(function)(x)
 
@@ -89,6 +101,12 @@ class _Jax(Backend):
             one_hot = jnp.zeros_like(x).at[..., column].set(1)
             columns.append(jax.jvp(gradient, (x,), (one_hot,))[1][..., column])
         return jnp.stack(columns, axis=-1)
+
+
+@lru_cache(maxsize=1024)
+def _compiled(function: Callable[..., Any], static: tuple[str, ...]) -> Callable[..., Any]:
+    """The function under ``jax.jit``: kept, because what it has compiled is lost with it."""
+    return jax.jit(function, static_argnames=static)
 
 
 BACKEND = _Jax(jnp)

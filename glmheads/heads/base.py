@@ -16,7 +16,7 @@ from glmheads import backends
 from glmheads import features as inputs
 from glmheads import metrics as metrics_
 from glmheads.backends import Array
-from glmheads.estimator_spec import EstimatorSpec, ExportOutput, ModeKeys, training_op
+from glmheads.estimator_spec import EstimatorSpec, ExportOutput, ModeKeys, PredictOutput, training_op
 from glmheads.families import Family
 from glmheads.kernels.elementwise import to_compute_dtype
 from glmheads.kernels.reductions import divisor, reduce, safe_divide
@@ -53,7 +53,7 @@ class Head:
     """The top of a model: given logits it knows the loss, the predictions and the metrics.
 
     Use a subclass; this class is what they share, and the base of a head of your own, which gives the arguments below
-    and overrides `predictions_of`.
+    and overrides `_mean`, `_predictions` or `_export_outputs` where it differs.
 
     Parameters
     ----------
@@ -333,7 +333,8 @@ class Head:
         return self._family.inverse_link(logits)
 
     def _export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
-        raise TypeError(f"{type(self).__name__} has no export outputs: override _export_outputs to give them")
+        """What a model that predicts exports, by signature."""
+        return {"serving_default": PredictOutput(predictions), "predict": PredictOutput(predictions)}
 
     # Statistics, the pure core
 
@@ -367,23 +368,25 @@ class Head:
         backend = backends.of(logits)
         losses = None if self._loss_fn is None else self._losses(labels, logits, features)
 
-        def kernel(labels: Array, logits: Array, weights: Array | None, losses: Array | None) -> Statistics:
-            xp = backends.of(logits).xp
-            batch = Batch(
-                labels=labels,
-                logits=logits,
-                weights=None if weights is None else xp.broadcast_to(weights, logits.shape),
-                losses=self._family.loss(labels, logits) if losses is None else losses,
-                predictions=self._mean(logits),
-            )
-            return Statistics(self._config, {key: recipe.measure(batch) for key, recipe in self._recipes.items()})
-
-        statistics: Statistics = backend.run_blocks(kernel, (labels, logits, weights, losses), Statistics.__add__)
+        statistics: Statistics = backend.run_blocks(
+            self._measure_block, (labels, logits, weights, losses), Statistics.__add__
+        )
         if regularization_losses:
             zero = backend.xp.zeros((), dtype=logits.dtype, device=backend.device(logits))
             part = RegularizationSums.of(_sum_of(regularization_losses, zero))
             statistics = replace(statistics, parts={**statistics.parts, RegularizationSums.name: part})
         return statistics
+
+    def _measure_block(self, labels: Array, logits: Array, weights: Array | None, losses: Array | None) -> Statistics:
+        xp = backends.of(logits).xp
+        batch = Batch(
+            labels=labels,
+            logits=logits,
+            weights=None if weights is None else xp.broadcast_to(weights, logits.shape),
+            losses=self._family.loss(labels, logits) if losses is None else losses,
+            predictions=self._mean(logits),
+        )
+        return Statistics(self._config, {name: recipe.measure(batch) for name, recipe in self._recipes.items()})
 
     def empty(self, like: Array | None = None) -> Statistics:
         """The neutral element of ``+``: the statistics of no data.
@@ -634,9 +637,6 @@ def _sum_of(regularization_losses: Sequence[Any], like: Array) -> Array:
     xp = backend.xp
     result = xp.zeros_like(like)
     for loss in regularization_losses:
-        if not backends.is_array(loss) or backends.of(loss) is not backend:
-            loss = backend.from_numpy(
-                np.asarray(loss, dtype=np.float64), None if backend.is_lazy(like) else backend.device(like)
-            )
-        result = result + xp.astype(xp.reshape(loss, ()), like.dtype, copy=False)
+        ours = backends.is_array(loss) and backends.of(loss) is backend
+        result = result + (xp.astype(xp.reshape(loss, ()), like.dtype, copy=False) if ours else float(loss))
     return result

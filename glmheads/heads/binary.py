@@ -100,7 +100,7 @@ class BinaryClassHead(Head):
         device = None if backend.is_lazy(logits) else backend.device(logits)
         logistic = self._mean(logits)
         class_ids = xp.astype(logits > 0, integer)
-        both = xp.reshape(xp.asarray([0, 1], dtype=xp.int32, device=device), (1, 2))
+        both = xp.reshape(xp.arange(2, dtype=xp.int32, device=device), (1, 2))
         first = logits.shape[0]
 
         def classes() -> np.ndarray[Any, Any]:

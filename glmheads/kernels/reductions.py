@@ -160,7 +160,7 @@ def divisor(losses: Array, weights: Array | None, reduction: Reduction) -> Array
     device = backend.device(losses)
     dtype = backend.accumulation_dtype(device)
     if weights is None or reduction in (Reduction.SUM_OVER_BATCH_SIZE, Reduction.AUTO):
-        return xp.asarray(float(count), dtype=dtype, device=device)
+        return xp.full((), float(count), dtype=dtype, device=device)
     each = weights if reduction == Reduction.MEAN else xp.astype(weights != 0, losses.dtype)
     return value(total(xp.broadcast_to(each, losses.shape)))
 
