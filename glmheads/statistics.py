@@ -325,7 +325,7 @@ class RankingSummary:
         return Ranking(ranking.from_scores(*batch.masses()))
 
     def area(self, area: Area, part: Ranking) -> Array:
-        """The area by rank, midway between its bounds: a 0-d array."""
+        """The area by rank, within its bounds: a 0-d array."""
         return part.area(area)[1]
 
     def area_bounds(self, area: Area, part: Ranking) -> Array:

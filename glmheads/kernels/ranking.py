@@ -84,13 +84,15 @@ def _by_equal_mass(slots: Array, unit: Array) -> Array:
     """For each unit the number of its group, so that at most `TARGET` groups of neighbours have about equal masses."""
     backend = backends.of(slots)
     xp = backend.xp
-    mass = backend.segment_sum(value(_masses(slots).positive) + value(_masses(slots).negative), unit, slots.shape[1])
+    positive, negative = (value(mass) for mass in _masses(slots))
+    mass = backend.segment_sum(positive + negative, unit, slots.shape[1])
     # A unit of more than its share takes one slot and no more; the others share the rest.
     mass = xp.minimum(mass, xp.sum(mass) / TARGET)
     total = xp.sum(mass)
     share = TARGET / xp.where(total > 0, total, xp.ones_like(total))
     before = xp.cumulative_sum(mass) - mass
-    return xp.astype(xp.clip(before * share, 0, TARGET - 1), xp.int32)
+    # Sums that a device forms in parallel may descend by a rounding; the groups must not.
+    return xp.sort(xp.astype(xp.clip(before * share, 0, TARGET - 1), xp.int32))
 
 
 def _masses(slots: Array) -> Masses:
@@ -105,7 +107,7 @@ def _masses(slots: Array) -> Masses:
 def area_with_bounds(slots: Array, area: Callable[[Masses], Array]) -> Array:
     """Lower bound, value and upper bound of an area of the data, shape (3,); the bounds are rounded outward.
 
-    The value lies midway between the bounds. `area` is a function of masses by score that grows when a positive moves
+    The value is that of the data with every score in the middle of its slot. `area` is a function of masses by score that grows when a positive moves
     up or a negative down, as all of `curves` do.
     """
     backend = backends.of(slots)
@@ -114,6 +116,9 @@ def area_with_bounds(slots: Array, area: Callable[[Masses], Array]) -> Array:
         return xp.zeros((3,), dtype=slots.dtype, device=backend.device(slots))
     lo, hi = slots[_LO, :], slots[_HI, :]
     positive, negative = _masses(slots)
+    middle = lo / 2 + hi / 2
+    middle = xp.where(xp.isnan(middle), xp.zeros_like(middle), middle)  # from −∞ to ∞
+    central = area(masses_by_score(middle, positive, negative))
     zeros = xp.zeros_like(lo)
     # Positives at the first half of the scores, negatives at the second.
     positive = Pair(*(xp.concat([part, zeros]) for part in positive))
@@ -124,7 +129,7 @@ def area_with_bounds(slots: Array, area: Callable[[Masses], Array]) -> Array:
     # costs.
     rounding = xp.finfo(slots.dtype).eps * (64 if slots.shape[0] == 6 else 2 * slots.shape[1] + 2048)
     slack = xp.where(upper > 0, xp.full_like(upper, float(rounding)), xp.zeros_like(upper))
-    return xp.clip(xp.stack([lower - slack, lower / 2 + upper / 2, upper + slack]), 0, 1)
+    return xp.clip(xp.stack([lower - slack, central, upper + slack]), 0, 1)
 
 
 def from_intervals(masses: Masses) -> Array:
