@@ -85,10 +85,12 @@ def as_logits(logits: Any, dimension: int) -> Array:
     return logits
 
 
-def as_labels(labels: Any, logits: Array, vocabulary: tuple[str, ...] | None = None) -> Array:
+def as_labels(
+    labels: Any, logits: Array, vocabulary: tuple[str, ...] | None = None, weights: Array | None = None
+) -> Array:
     """Labels as an array shaped like the logits; they may come without the last axis when it has length 1.
 
-    Words of the vocabulary become their positions in it.
+    Words of the vocabulary become their positions in it; an unknown one of weight 0 becomes NaN.
 
     Raises
     ------
@@ -103,7 +105,7 @@ def as_labels(labels: Any, logits: Array, vocabulary: tuple[str, ...] | None = N
             "Check that your data contain the labels, and that your input function returns them."
         )
     if vocabulary is not None:
-        labels = _look_up(labels, vocabulary)
+        labels = _look_up(labels, vocabulary, weights)
     labels = _bring("labels", labels, logits)
     shape = tuple(logits.shape)
     dimension = shape[-1]
@@ -209,22 +211,26 @@ def _check_numeric(name: str, array: Array) -> None:
         raise TypeError(f"{name} must be real numbers. Given dtype: {array.dtype}")
 
 
-def _look_up(labels: Any, vocabulary: tuple[str, ...]) -> np.ndarray[Any, Any]:
+def _look_up(labels: Any, vocabulary: tuple[str, ...], weights: Array | None) -> np.ndarray[Any, Any]:
     """Positions of words in the vocabulary."""
     if backends.is_array(labels):
         labels = backends.of(labels).to_numpy(labels)
-    words = np.asarray(labels)
-    distinct, inverse = np.unique(_words(words), return_inverse=True)
-    positions = {word: position for position, word in enumerate(vocabulary)}
-    unknown = [word for word in distinct.tolist() if word not in positions]
-    if unknown:
-        bad = np.isin(_words(words), np.asarray(unknown))
+    labels = np.asarray(labels)
+    words = _words(labels)
+    ids = np.full(words.shape, np.nan)
+    for position, word in enumerate(vocabulary):
+        ids[words == word] = position
+    unknown = np.isnan(ids)
+    if weights is not None and np.any(unknown) and not backends.of(weights).is_lazy(weights):
+        present = backends.of(weights).to_numpy(weights).ravel() != 0
+        unknown = unknown & present if present.shape == unknown.shape else unknown
+    if np.any(unknown):
         raise ValueError(
-            f"Labels must be >= 0, a word of label_vocabulary {list(vocabulary)}: {int(bad.sum())} of {bad.size} "
-            f"are not, the first at {int(np.argmax(bad))}; unknown are {unknown[:5]}"
+            f"Labels must be >= 0, a word of label_vocabulary {list(vocabulary)}: {int(unknown.sum())} of "
+            f"{unknown.size} are not, the first at {int(np.argmax(unknown))}; "
+            f"unknown are {np.unique(words[unknown]).tolist()[:_SHOWN]}"
         )
-    ids = np.asarray([positions[word] for word in distinct.tolist()], dtype=np.int64)
-    return ids[inverse].reshape(words.shape)
+    return ids.reshape(labels.shape)
 
 
 def _words(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

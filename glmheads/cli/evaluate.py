@@ -27,6 +27,7 @@ _UsageError: Any = typer.BadParameter.__base__
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status; an error is one line on stderr and status 2."""
+    arguments = _spread("--threshold", sys.argv[1:] if arguments is None else arguments)
     try:
         status = app(args=arguments, prog_name="glmheads", standalone_mode=False)
     except _UsageError as error:
@@ -36,6 +37,24 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except typer.Abort:
         return 130
     return int(status or 0)
+
+
+def _spread(option: str, arguments: Sequence[str]) -> list[str]:
+    """The arguments with the option repeated, where one is followed by several numbers: typer takes one value each."""
+    spread: list[str] = []
+    for argument in arguments:
+        if len(spread) >= 2 and spread[-2] == option and _is_number(argument):
+            spread.append(option)
+        spread.append(argument)
+    return spread
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _fail(message: str) -> int:
@@ -91,7 +110,7 @@ def evaluate(
     ] = None,
     threshold: Annotated[
         list[float] | None,
-        typer.Option(metavar="P", help="A probability to report accuracy, precision and recall at. May be repeated."),
+        typer.Option(metavar="P", help="A probability to report accuracy, precision and recall at; one or more."),
     ] = None,
     vocabulary: Annotated[
         tuple[str, str] | None,
@@ -109,7 +128,7 @@ def evaluate(
     For example:
       glmheads evaluate clicks.parquet --head binary --logits x --labels clicked
       glmheads evaluate day*.csv --head binary --logits x --labels outcome \\
-        --vocabulary stay leave --threshold 0.5 --threshold 0.9
+        --vocabulary stay leave --threshold 0.5 0.9
       glmheads evaluate visits.csv --head poisson --logits x --labels visits \\
         --weights exposure --format json
     """  # noqa: D301 \b is typer's mark of lines to keep

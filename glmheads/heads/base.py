@@ -245,8 +245,8 @@ class Head:
     def _read(self, labels: Any, logits: Any, features: Any) -> tuple[Array, Array, Array | None, Any]:
         """Labels, logits and weights, checked, of one dtype of at least float32; and the dtype of results."""
         logits = inputs.as_logits(logits, self._logits_dimension)
-        labels = self._labels(labels, logits)
         weights = inputs.as_weights(features, self._weight_column, logits)
+        labels = self._labels(labels, logits, weights)
         x = to_compute_dtype(logits)
         xp = backends.of(x).xp
         if weights is not None:
@@ -261,7 +261,7 @@ class Head:
             labels, x = xp.where(absent, zeros, labels), xp.where(absent, zeros, x)
         return labels, x, weights, logits.dtype if is_float else x.dtype
 
-    def _labels(self, labels: Any, logits: Array) -> Array:
+    def _labels(self, labels: Any, logits: Array, weights: Array | None) -> Array:
         return inputs.as_labels(labels, logits)
 
     def _losses(self, labels: Array, logits: Array, features: Any) -> Array:

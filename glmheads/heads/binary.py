@@ -90,8 +90,8 @@ class BinaryClassHead(Head):
     def _describe(self) -> dict[str, Any]:
         return {**super()._describe(), "label_vocabulary": self._vocabulary}
 
-    def _labels(self, labels: Any, logits: Array) -> Array:
-        return inputs.as_labels(labels, logits, self._vocabulary)
+    def _labels(self, labels: Any, logits: Array, weights: Array | None) -> Array:
+        return inputs.as_labels(labels, logits, self._vocabulary, weights)
 
     def _predictions(self, logits: Array, dtype: Any) -> dict[str, Prediction]:
         backend = backends.of(logits)

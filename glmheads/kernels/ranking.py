@@ -107,8 +107,8 @@ def _masses(slots: Array) -> Masses:
 def area_with_bounds(slots: Array, area: Callable[[Masses], Array]) -> Array:
     """Lower bound, value and upper bound of an area of the data, shape (3,); the bounds are rounded outward.
 
-    The value is that of the data with every score in the middle of its slot. `area` is a function of masses by score that grows when a positive moves
-    up or a negative down, as all of `curves` do.
+    The value is that of the data with every score in the middle of its slot. `area` is a function of masses by score
+    that grows when a positive moves up or a negative down, as all of `curves` do.
     """
     backend = backends.of(slots)
     xp = backend.xp
