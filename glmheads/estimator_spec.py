@@ -58,7 +58,7 @@ class EstimatorSpec:
     Attributes
     ----------
     mode : ModeKeys
-    predictions : mapping of arrays
+    predictions : mapping of arrays or None
     loss : 0-d array or None
     train_op : callable or object or None
         With an optimizer, a callable that takes one training step and returns the loss; with a `train_op_fn`, what that
@@ -69,7 +69,7 @@ class EstimatorSpec:
     """
 
     mode: ModeKeys
-    predictions: Mapping[str, Any]
+    predictions: Mapping[str, Any] | None = None
     loss: Any = None
     train_op: Any = None
     eval_metric_ops: Mapping[str, Any] = field(default_factory=dict)
@@ -114,16 +114,16 @@ def training_op(
 
 
 def _check_trainable_variables(optimizer: Any, trainable_variables: Any) -> None:
+    if trainable_variables is None:
+        raise ValueError("trainable_variables cannot be None. Give the list of parameters that the optimizer updates.")
+    if not isinstance(trainable_variables, (list, tuple)):
+        raise ValueError(f"trainable_variables should be a list or a tuple. Given type: {type(trainable_variables)}")
     for method in ("zero_grad", "step"):
         if not callable(getattr(optimizer, method, None)):
             raise ValueError(
                 f"optimizer must have the methods zero_grad and step, as a torch.optim.Optimizer has; "
                 f"{type(optimizer)} has no {method}. Elsewhere, give train_op_fn."
             )
-    if trainable_variables is None:
-        raise ValueError("trainable_variables cannot be None. Give the list of parameters that the optimizer updates.")
-    if not isinstance(trainable_variables, (list, tuple)):
-        raise ValueError(f"trainable_variables should be a list or a tuple. Given type: {type(trainable_variables)}")
     groups = getattr(optimizer, "param_groups", None)
     if groups is not None:
         own = {id(variable) for group in groups for variable in group["params"]}

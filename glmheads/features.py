@@ -109,8 +109,13 @@ def as_labels(
     labels = _bring("labels", labels, logits)
     shape = tuple(logits.shape)
     dimension = shape[-1]
-    if (len(labels.shape) == len(shape) - 1 and dimension == 1) or len(labels.shape) == 0:
+    if len(labels.shape) == len(shape) - 1:
         labels = backends.of(labels).xp.reshape(labels, (*labels.shape, 1))
+    if len(labels.shape) < 2:
+        raise ValueError(
+            f"labels must have rank at least 2.  Received rank {len(labels.shape)}, shape {tuple(labels.shape)}. "
+            f"Give each of the logits, of shape {shape}, its label."
+        )
     found = tuple(labels.shape)
     if found[-1] != dimension:
         raise ValueError(
@@ -148,9 +153,10 @@ def as_weights(features: Any, column: str | NumericColumn | None, logits: Array)
         weights = backends.of(weights).xp.reshape(weights, (*weights.shape, 1))
     found = tuple(weights.shape)
     if found not in (shape, (*shape[:-1], 1)):
-        last = "" if shape[-1] == 1 else " or [D0, D1, ... DN, logits_dimension]"
+        or_each = "" if shape[-1] == 1 else " or [D0, D1, ... DN, logits_dimension]"
+        either = " or " if shape[-1] == 1 else ", "
         raise ValueError(
-            f"weights shape must be [D0, D1, ... DN] or [D0, D1, ... DN, 1]{last}, "
+            f"weights shape must be [D0, D1, ... DN]{either}[D0, D1, ... DN, 1]{or_each}, "
             f"logits_shape: {shape}. weights_shape: {found}."
         )
     return weights
@@ -179,13 +185,10 @@ def _bring(name: str, value: Any, logits: Array) -> Array:
         value = np.asarray(value)
     _check_numeric(name, value)
     theirs = backends.of(value)
-    lazy = ours.is_lazy(logits) or theirs.is_lazy(value)
     if theirs is ours:
-        if not lazy and theirs.device(value) != ours.device(logits):
-            raise ValueError(
-                f"{name} must be on the device of the logits, {ours.device(logits)}, not on {theirs.device(value)}: "
-                "move one of them"
-            )
+        here, there = ours.device(logits), theirs.device(value)
+        if here != there and here is not None and there is not None:
+            raise ValueError(f"{name} must be on the device of the logits, {here}, not on {there}: move one of them")
         return value
     if not theirs.on_host(value):
         raise ValueError(

@@ -70,25 +70,22 @@ class Measure:
 # Definitions
 
 
-def _ratio(numerator: str, denominator: str) -> PartFunction:
-    def value(part: Sums) -> Array:
-        return safe_divide(part[numerator], part[denominator])
-
-    return value
+def _ratio(numerator: str, denominator: str, part: Sums) -> Array:
+    return safe_divide(part[numerator], part[denominator])
 
 
 def mean_measures() -> tuple[Measure, ...]:
     """Weighted means of the loss, the predictions and the labels: every head has them."""
     recipe = MeanSums()
     return (
-        Measure(MetricKeys.LOSS_MEAN, recipe, _ratio("loss", "weight")),
-        Measure(MetricKeys.PREDICTION_MEAN, recipe, _ratio("prediction", "weight")),
-        Measure(MetricKeys.LABEL_MEAN, recipe, _ratio("label", "weight"), reads_logits=False),
+        Measure(MetricKeys.LOSS_MEAN, recipe, partial(_ratio, "loss", "weight")),
+        Measure(MetricKeys.PREDICTION_MEAN, recipe, partial(_ratio, "prediction", "weight")),
+        Measure(MetricKeys.LABEL_MEAN, recipe, partial(_ratio, "label", "weight"), reads_logits=False),
     )
 
 
 REGULARIZATION = Measure(
-    MetricKeys.LOSS_REGULARIZATION, RegularizationSums(), _ratio("loss", "calls"), reads_logits=False
+    MetricKeys.LOSS_REGULARIZATION, RegularizationSums(), partial(_ratio, "loss", "calls"), reads_logits=False
 )
 """Mean over calls of the sum of the regularization losses."""
 
@@ -112,15 +109,18 @@ def _recall(counts: thresholds.Confusion) -> Array:
     return safe_divide(counts.tp, counts.tp + counts.fn)
 
 
+def _at_threshold(
+    recipe: ThresholdCounts, threshold: float | None, function: Callable[[thresholds.Confusion], Array], part: Sums
+) -> Array:
+    return function(recipe.confusion(threshold, part))
+
+
 def threshold_measures(given: tuple[float, ...]) -> tuple[Measure, ...]:
     """Accuracy, precision and recall of the class ids (logit > 0) and at each given threshold of the probability."""
     recipe = ThresholdCounts(given)
 
-    def at(event: float | None, function: Callable[[thresholds.Confusion], Array]) -> PartFunction:
-        def value(part: Sums) -> Array:
-            return function(recipe.confusion(event, part))
-
-        return value
+    def at(threshold: float | None, function: Callable[[thresholds.Confusion], Array]) -> PartFunction:
+        return partial(_at_threshold, recipe, threshold, function)
 
     measures = [
         Measure(MetricKeys.ACCURACY, recipe, at(None, _accuracy)),
@@ -164,12 +164,14 @@ def evaluate(measure: Measure, statistics: Statistics, *, bounds: bool = False) 
     part = statistics.parts.get(measure.recipe.name)
     if part is None:
         return np.zeros(2) if bounds else np.asarray(0.0)
-    if not bounds:
-        result = measure.value(part)
-    elif measure.bounds is not None:
-        result = measure.bounds(part)
-    else:
-        result = backends.of(part.arrays()[0]).xp.stack([measure.value(part)] * 2)
+    backend = backends.of(part.arrays()[0])
+    with backend.quiet():
+        if not bounds:
+            result = measure.value(part)
+        elif measure.bounds is not None:
+            result = measure.bounds(part)
+        else:
+            result = backend.xp.stack([measure.value(part)] * 2)
     return _unless_invalid(result, statistics, measure)
 
 

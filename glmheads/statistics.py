@@ -413,10 +413,13 @@ class Statistics:
                 "statistics of differently configured heads don't add up: "
                 f"the left head is {self.config}, the right one {other.config}"
             )
+        if not (self.parts and other.parts):
+            return self if self.parts else other
         left, right = _in_one_library(self, other)
         parts = dict(left.parts)
-        for name, part in right.parts.items():
-            parts[name] = parts[name] + part if name in parts else part
+        with backends.of(left.arrays()[0]).quiet():
+            for name, part in right.parts.items():
+                parts[name] = parts[name] + part if name in parts else part
         return Statistics(self.config, parts)
 
     def settled(self) -> "Statistics":
@@ -573,8 +576,6 @@ def _digest(header: str, arrays: list[Any]) -> str:
 
 def _in_one_library(left: Statistics, right: Statistics) -> tuple[Statistics, Statistics]:
     """Both records in the library of one: the left one's, unless the right one alone has no values yet."""
-    if not (left.parts and right.parts):
-        return left, right
     one, other = left.arrays()[0], right.arrays()[0]
     ours, theirs = backends.of(one), backends.of(other)
     if ours is theirs:

@@ -1,6 +1,7 @@
 """`Backend`: what kernels and heads may ask of an array library, written with the Array API standard alone."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -61,6 +62,10 @@ class Backend:
     def accumulation_dtype(self, device: Device) -> DType:
         """float64 where the device has it, else float32."""
         return self.xp.float64
+
+    def quiet(self) -> AbstractContextManager[Any]:
+        """No warnings of overflow or invalid operations: kernels give infinity and NaN where they are the answer."""
+        return np.errstate(all="ignore")
 
     # Moving
 
@@ -144,7 +149,7 @@ class Backend:
     def gradient(self, function: Callable[[Array], Array], x: Array) -> Array:
         """Gradient of a function that returns a 0-d array, at `x`, by the library's autograd."""
         raise TypeError(
-            f"arrays of {self.xp.__name__} have no automatic differentiation, which a custom loss_fn needs for "
+            f"{self.name} arrays have no automatic differentiation, which a custom loss_fn needs for "
             "gradient and hessian. Use PyTorch or JAX arrays, or a head without loss_fn."
         )
 

@@ -1,6 +1,7 @@
 """JAX, on any device, with and without x64; its functions are traced as well as run."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -32,6 +33,9 @@ class _Jax(Backend):
 
     def is_traced(self, array: Array) -> bool:
         return isinstance(array, jax.core.Tracer)
+
+    def quiet(self) -> AbstractContextManager[Any]:
+        return nullcontext()
 
     def accumulation_dtype(self, device: Device) -> DType:
         return jax.dtypes.canonicalize_dtype(np.float64)

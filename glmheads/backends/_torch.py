@@ -1,6 +1,7 @@
 """PyTorch, on any device."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import array_api_compat.torch
@@ -30,6 +31,9 @@ class _Torch(Backend):
         if torch.compiler.is_compiling():
             return True
         return bool(array.device.type == "meta" or torch._C._functorch.is_functorch_wrapped_tensor(array))
+
+    def quiet(self) -> AbstractContextManager[Any]:
+        return nullcontext()
 
     def accumulation_dtype(self, device: Device) -> DType:
         return torch.float32 if getattr(device, "type", device) == "mps" else torch.float64
@@ -80,11 +84,10 @@ class _Torch(Backend):
     def hessian_diagonal(self, function: Callable[[Array], Array], x: Array) -> Array:
         gradient = torch.func.grad(function)
         x = x.detach()
-        columns = []
-        for column in range(x.shape[-1]):
-            one_hot = torch.zeros_like(x)
-            one_hot[..., column] = 1
-            columns.append(torch.func.jvp(gradient, (x,), (one_hot,))[1][..., column])
+        columns = [
+            torch.func.grad(lambda x, column=column: gradient(x)[..., column].sum())(x)[..., column]
+            for column in range(x.shape[-1])
+        ]
         return torch.stack(columns, dim=-1)
 
     def run_blocks(

@@ -8,6 +8,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -188,9 +189,9 @@ class Head:
             If an argument does not hold real numbers.
         """
         labels, logits, weights, _ = self._read(labels, logits, features)
-        losses = self._losses(labels, logits, features)
-        reduced = reduce(losses, weights, self._loss_reduction)
-        return reduced + _sum_of(regularization_losses, reduced) if regularization_losses else reduced
+        with backends.of(logits).quiet():
+            reduced = reduce(self._losses(labels, logits, features), weights, self._loss_reduction)
+        return reduced + _sum_of(regularization_losses, reduced) if _has(regularization_losses) else reduced
 
     def gradient(self, labels: Any, logits: Any, features: Any = None) -> Array:
         """First derivative of the reduced loss by the logits, without regularization.
@@ -233,14 +234,15 @@ class Head:
                 return reduce(self._losses(labels, x, features), weights, self._loss_reduction)
 
             return xp.astype(getattr(backend, by_autograd)(loss, logits), dtype, copy=False)
-        derivative = closed(labels, logits)
-        if weights is not None:
-            derivative = weights * derivative
-        scale = divisor(derivative, weights, self._loss_reduction)
-        if scale is not None:
-            scale = xp.astype(scale, derivative.dtype, copy=False)
-            derivative = safe_divide(derivative, xp.broadcast_to(scale, derivative.shape))
-        return xp.astype(derivative, dtype, copy=False)
+        with backend.quiet():
+            derivative = closed(labels, logits)
+            if weights is not None:
+                derivative = weights * derivative
+            scale = divisor(derivative, weights, self._loss_reduction)
+            if scale is not None:
+                scale = xp.astype(scale, derivative.dtype, copy=False)
+                derivative = safe_divide(derivative, xp.broadcast_to(scale, derivative.shape))
+            return xp.astype(derivative, dtype, copy=False)
 
     def _read(self, labels: Any, logits: Any, features: Any) -> tuple[Array, Array, Array | None, Any]:
         """Labels, logits and weights, checked, of one dtype of at least float32; and the dtype of results."""
@@ -289,7 +291,7 @@ class Head:
         ----------
         logits : array
         keys : sequence of str, optional
-            Which of `PredictionKeys`; all that the head has if not given.
+            Which of `PredictionKeys`; all that the head has if there are none.
 
         Returns
         -------
@@ -301,20 +303,25 @@ class Head:
         ------
         ValueError
             If the logits' shape is wrong, or the head has no such key.
+        TypeError
+            If the logits are not real numbers, or `keys` is a string.
         """
         logits = inputs.as_logits(logits, self._logits_dimension)
         backend = backends.of(logits)
         x = to_compute_dtype(logits)
         is_float = not backend.xp.isdtype(logits.dtype, ("bool", "integral"))
         dtype = logits.dtype if is_float else x.dtype
-        found = self._predictions(x, dtype)
+        with backend.quiet():
+            found = self._predictions(x, dtype)
         known = list(PredictionKeys)
-        for key in keys if keys is not None else ():
+        if isinstance(keys, str):
+            raise TypeError(f"keys must be a list of prediction keys. Given the string {keys!r}: write [{keys!r}]")
+        for key in keys or ():
             if key not in known or key not in found:
                 raise ValueError(
                     f"Prediction key must be in PredictionKeys, given: {key}. This head has {list(map(str, found))}."
                 )
-        chosen = found if keys is None else {key: found[key] for key in keys}
+        chosen = {key: found[key] for key in keys} if keys else found
         if backend.is_traced(logits):
             return {str(key): array for key, array in chosen.items() if not callable(array)}
         return Predictions({str(key): array for key, array in chosen.items()})
@@ -371,22 +378,23 @@ class Head:
         statistics: Statistics = backend.run_blocks(
             self._measure_block, (labels, logits, weights, losses), Statistics.__add__
         )
-        if regularization_losses:
+        if _has(regularization_losses):
             zero = backend.xp.zeros((), dtype=logits.dtype, device=backend.device(logits))
             part = RegularizationSums.of(_sum_of(regularization_losses, zero))
             statistics = replace(statistics, parts={**statistics.parts, RegularizationSums.name: part})
         return statistics
 
     def _measure_block(self, labels: Array, logits: Array, weights: Array | None, losses: Array | None) -> Statistics:
-        xp = backends.of(logits).xp
-        batch = Batch(
-            labels=labels,
-            logits=logits,
-            weights=None if weights is None else xp.broadcast_to(weights, logits.shape),
-            losses=self._family.loss(labels, logits) if losses is None else losses,
-            predictions=self._mean(logits),
-        )
-        return Statistics(self._config, {name: recipe.measure(batch) for name, recipe in self._recipes.items()})
+        backend = backends.of(logits)
+        with backend.quiet():
+            batch = Batch(
+                labels=labels,
+                logits=logits,
+                weights=None if weights is None else backend.xp.broadcast_to(weights, logits.shape),
+                losses=self._family.loss(labels, logits) if losses is None else losses,
+                predictions=self._mean(logits),
+            )
+            return Statistics(self._config, {name: recipe.measure(batch) for name, recipe in self._recipes.items()})
 
     def empty(self, like: Array | None = None) -> Statistics:
         """The neutral element of ``+``: the statistics of no data.
@@ -486,7 +494,7 @@ class Head:
         return (*self._measures, REGULARIZATION) if has_regularization else self._measures
 
     def _key(self, measure: Measure) -> str:
-        return str(measure.key) if self._name is None else f"{measure.key}/{self._name}"
+        return f"{measure.key}/{self._name}" if self._name else str(measure.key)
 
     # Metrics, a thin coat on statistics
 
@@ -498,7 +506,7 @@ class Head:
         regularization_losses : sequence of scalars, optional
             If there are any, their mean over updates is among the metrics.
         """
-        measures = (*self._measures, REGULARIZATION) if regularization_losses else self._measures
+        measures = (*self._measures, REGULARIZATION) if _has(regularization_losses) else self._measures
         empty = self.empty()
         return {self._key(measure): Metric(measure, empty, empty) for measure in measures}
 
@@ -611,27 +619,41 @@ def _loss_fn_arguments(loss_fn: Callable[..., Array]) -> tuple[str, ...]:
     """The optional arguments that a loss_fn asks for."""
     if not callable(loss_fn):
         raise TypeError(f"loss_fn must be callable. Given: {loss_fn!r}")
-    arguments = tuple(inspect.signature(loss_fn).parameters)
+    known = ("labels", "logits", "features", "loss_reduction")
+    arguments = tuple(
+        parameter.name
+        for parameter in inspect.signature(loss_fn).parameters.values()
+        if parameter.name in known
+        or parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        # An option with a default, as functools.partial leaves it, is the function's own business.
+        or (parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty)
+    )
     for needed in ("labels", "logits"):
         if needed not in arguments:
             raise ValueError(f"loss_fn must contain argument: {needed}. Given arguments: {arguments}")
-    optional = ("features", "loss_reduction")
-    unexpected = [argument for argument in arguments if argument not in ("labels", "logits", *optional)]
+    unexpected = [argument for argument in arguments if argument not in known]
     if unexpected:
         raise ValueError(
             f"loss_fn has unexpected args: {unexpected}. It may take labels, logits, features and loss_reduction."
         )
-    return tuple(argument for argument in arguments if argument in optional)
+    return tuple(argument for argument in arguments if argument in known[2:])
 
 
 def qualified_name(function: Callable[..., Any] | None) -> str | None:
     """What tells a user's function from another in a head's configuration."""
     if function is None:
         return None
-    return f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', repr(function))}"
+    if isinstance(function, partial):
+        return f"partial({qualified_name(function.func)}, {function.args}, {function.keywords})"
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
 
 
-def _sum_of(regularization_losses: Sequence[Any], like: Array) -> Array:
+def _has(regularization_losses: Sequence[Any] | None) -> bool:
+    return regularization_losses is not None and len(regularization_losses) > 0
+
+
+def _sum_of(regularization_losses: Any, like: Array) -> Array:
     """Their sum as a 0-d array of the library, dtype and device of `like`."""
     backend = backends.of(like)
     xp = backend.xp

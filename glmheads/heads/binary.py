@@ -159,7 +159,7 @@ class BinaryClassHead(Head):
 
 
 def _thresholds(given: Sequence[float] | None) -> tuple[float, ...]:
-    thresholds = tuple(float(threshold) for threshold in given) if given is not None else ()
+    thresholds = tuple(dict.fromkeys(float(threshold) for threshold in given)) if given is not None else ()
     if any(not 0 < threshold < 1 for threshold in thresholds):
         raise ValueError(f"thresholds not in (0, 1): ({tuple(thresholds)},). Each is a probability between 0 and 1.")
     if len({f"{threshold:g}" for threshold in thresholds}) < len(thresholds):

@@ -179,7 +179,8 @@ def roc_auc(labels: Array, scores: Array, weights: Array | None = None) -> Array
     >>> float(roc_auc(labels, scores))
     0.875
     """
-    return roc_area(_masses(labels, scores, weights))
+    with backends.of(scores).quiet():
+        return roc_area(_masses(labels, scores, weights))
 
 
 def average_precision(labels: Array, scores: Array, weights: Array | None = None) -> Array:
@@ -194,7 +195,8 @@ def average_precision(labels: Array, scores: Array, weights: Array | None = None
     >>> round(float(average_precision(labels, scores)), 6)
     0.833333
     """
-    return average_precision_area(_masses(labels, scores, weights))
+    with backends.of(scores).quiet():
+        return average_precision_area(_masses(labels, scores, weights))
 
 
 def _masses(labels: Array, scores: Array, weights: Array | None) -> Masses:

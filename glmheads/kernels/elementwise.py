@@ -54,7 +54,8 @@ def elementwise(kernel: Callable[..., Array]) -> Callable[..., Array]:
                     f"logits {tuple(x.shape)}"
                 )
             others[index] = xp.astype(to_compute_dtype(other), x.dtype, copy=False)
-        result = kernel(*others, x, **options)
+        with backend.quiet():
+            result = kernel(*others, x, **options)
         is_float = _is_real_floating(xp, logits.dtype)
         return xp.astype(result, logits.dtype, copy=False) if is_float else result
 
