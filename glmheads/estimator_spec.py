@@ -66,6 +66,14 @@ class EstimatorSpec:
     eval_metric_ops : dict of Metric
         Filled from the batch that the spec was made from.
     export_outputs : dict of ExportOutput
+
+    Examples
+    --------
+    >>> import numpy as np, glmheads as gh
+    >>> head = gh.RegressionHead()
+    >>> spec = head.create_estimator_spec({}, gh.ModeKeys.EVAL, logits=np.asarray([[1.5]]), labels=np.asarray([1.0]))
+    >>> float(spec.loss), float(spec.eval_metric_ops["label/mean"].result())
+    (0.25, 1.0)
     """
 
     mode: ModeKeys

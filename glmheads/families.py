@@ -1,4 +1,4 @@
-"""A GLM family: a distribution with its canonical link, as one frozen object of functions of labels and logits.
+"""A GLM family: a distribution with its link, as one frozen object of functions of labels and logits.
 
 A further family is one more object here; a head is a table around one.
 """
@@ -11,6 +11,9 @@ from glmheads.backends import Array
 from glmheads.kernels import links, losses
 
 __all__ = ["BERNOULLI", "GAUSSIAN", "POISSON", "POISSON_WITHOUT_CONSTANT", "Family"]
+
+
+_INFINITY = float("inf")
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,20 @@ class Family:
         The mean of the distribution.
     label_range : (float, float)
         Smallest and largest label that the distribution can give.
+
+    Examples
+    --------
+    >>> import numpy as np, glmheads as gh
+    >>> half = gh.Family(
+    ...     name="half squared error",
+    ...     loss=lambda labels, logits: (logits - labels) ** 2 / 2,
+    ...     gradient=lambda labels, logits: logits - labels,
+    ...     hessian=lambda labels, logits: 0 * logits + 1,
+    ...     inverse_link=lambda logits: logits,
+    ...     label_range=(-float("inf"), float("inf")),
+    ... )
+    >>> half.gradient(np.asarray([1.0, 2.0]), np.asarray([1.5, 1.0])).tolist()
+    [0.5, -1.0]
     """
 
     name: str
@@ -37,8 +54,13 @@ class Family:
     inverse_link: Callable[[Array], Array]
     label_range: tuple[float, float]
 
+    @property
+    def label_rule(self) -> str:
+        """What a label must be, in words."""
+        low, high = self.label_range
+        bounds = [f"{sign} {bound:g}" for sign, bound in ((">=", low), ("<=", high)) if abs(bound) != _INFINITY]
+        return " and ".join(["Labels must be finite", *bounds])
 
-_INFINITY = float("inf")
 
 BERNOULLI = Family(
     name="bernoulli",

@@ -19,7 +19,14 @@ __all__ = ["NumericColumn", "as_labels", "as_logits", "as_weights", "check_label
 
 @dataclass(frozen=True)
 class NumericColumn:
-    """A column of numbers by name, and what is done to it when it is read. Made by `numeric_column`."""
+    """A column of numbers by name, and what is done to it when it is read. Made by `numeric_column`.
+
+    Examples
+    --------
+    >>> import glmheads as gh
+    >>> gh.numeric_column("count").key
+    'count'
+    """
 
     key: str
     normalizer_fn: Callable[[Any], Any] | None = None

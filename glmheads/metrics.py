@@ -57,6 +57,17 @@ class Measure:
         For an area, an array (lower, upper) that holds its exact value.
     reads_logits : bool
         Whether a NaN logit makes the metric NaN.
+
+    Examples
+    --------
+    >>> import numpy as np, glmheads as gh
+    >>> from glmheads.families import BERNOULLI
+    >>> from glmheads.metrics import mean_measures
+    >>> loss, *_ = mean_measures()
+    >>> total = gh.Measure("total_loss", loss.recipe, value=lambda part: part["loss"])
+    >>> head = gh.Head(family=BERNOULLI, measures=[total])
+    >>> round(float(head.evaluate([([1, 0], [[2.0], [0.5]])])["total_loss"]), 4)
+    1.101
     """
 
     key: str
@@ -197,6 +208,18 @@ class Metric:
     """A metric and the data that it has seen.
 
     ``Head.metrics`` makes it and ``Head.update_metrics`` feeds it; the metrics of a head share one immutable record.
+
+    Examples
+    --------
+    >>> import numpy as np, glmheads as gh
+    >>> head = gh.BinaryClassHead()
+    >>> metrics = head.metrics()
+    >>> metrics = head.update_metrics(metrics, None, logits=[[2.0], [0.5]], labels=[1, 0])
+    >>> float(metrics["accuracy"].result())
+    0.5
+    >>> metrics["accuracy"].reset()
+    >>> float(metrics["accuracy"].result())
+    0.0
     """
 
     def __init__(self, measure: Measure, statistics: Statistics, empty: Statistics) -> None:

@@ -73,7 +73,7 @@ class Part(Protocol):
         """The same in another accumulation dtype; only for a part of NumPy arrays."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sums:
     """Named sums, each a pair of arrays of one shape."""
 
@@ -106,7 +106,7 @@ class Sums:
         return Sums({key: _convert(pair, dtype) for key, pair in self.values.items()})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ranking:
     """The summary of the scores that bounds the areas: slots as in `kernels.ranking`, shape (4 or 6, m)."""
 
@@ -184,7 +184,7 @@ def _convert(pair: Pair, dtype: Any) -> Pair:
 # How parts are measured
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Batch:
     """What a recipe may read of a batch: arrays of shape (n, d), float32 or float64.
 
@@ -366,7 +366,7 @@ _FORMAT = "glmheads.Statistics"
 _VERSION = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Statistics:
     """All that an evaluation reports is a function of this record; records of one head add up.
 

@@ -83,10 +83,22 @@ class Head:
     Shapes, in every method: `logits` (D0, ..., DN, logits_dimension); `labels` the same, or without the last axis when
     logits_dimension is 1; weights (D0, ..., DN), (D0, ..., DN, 1), or the logits' shape. What is no array becomes a
     NumPy array. Results are in the library and on the device of the logits.
+
+    Examples
+    --------
+    >>> import numpy as np, glmheads as gh
+    >>> from glmheads.families import GAUSSIAN
+    >>> from glmheads.metrics import mean_measures
+    >>> class LeastSquaresHead(gh.Head):
+    ...     def __init__(self, weight_column=None):
+    ...         super().__init__(family=GAUSSIAN, measures=mean_measures(), weight_column=weight_column)
+    >>> head = LeastSquaresHead()
+    >>> float(head.loss(labels=np.asarray([1.0, 2.0]), logits=np.asarray([[1.5], [1.0]])))
+    0.625
     """
 
-    _label_messages = ("Labels must be finite", "Labels must be finite")
-    """What is said of a label that is too high, and of one that is too low or not finite."""
+    _label_messages: tuple[str, str] | None = None
+    """What is said of a label that is too high, and of one that is too low or not finite, if not the family's range."""
 
     def __init__(
         self,
@@ -254,7 +266,8 @@ class Head:
         if weights is not None:
             weights = inputs.check_weights(xp.astype(to_compute_dtype(weights), x.dtype, copy=False))
         labels = to_compute_dtype(labels)
-        labels = inputs.check_labels(labels, weights, *self._family.label_range, self._label_messages)
+        messages = self._label_messages or (self._family.label_rule,) * 2
+        labels = inputs.check_labels(labels, weights, *self._family.label_range, messages)
         labels = xp.astype(labels, x.dtype, copy=False)
         is_float = not xp.isdtype(logits.dtype, ("bool", "integral"))
         if weights is not None:

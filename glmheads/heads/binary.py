@@ -186,5 +186,12 @@ def binary_classification_head(
     loss_fn: Callable[..., Array] | None = None,
     name: str | None = None,
 ) -> BinaryClassHead:
-    """A `BinaryClassHead` by the name that tf.contrib had for it."""
+    """A `BinaryClassHead` by the name that tf.contrib had for it.
+
+    Examples
+    --------
+    >>> import glmheads as gh
+    >>> gh.binary_classification_head(thresholds=[0.25], name="clicks")
+    BinaryClassHead(loss_reduction='sum_over_batch_size', name='clicks')
+    """
     return BinaryClassHead(weight_column, thresholds, label_vocabulary, loss_reduction, loss_fn, name)

@@ -157,8 +157,6 @@ class PoissonRegressionHead(_MeanHead):
     1.0
     """
 
-    _label_messages = ("Labels must be finite and >= 0", "Labels must be finite and >= 0")
-
     def __init__(
         self,
         label_dimension: int = 1,
@@ -181,5 +179,12 @@ def logistic_regression_head(
     loss_reduction: Reduction | str = Reduction.SUM_OVER_BATCH_SIZE,
     name: str | None = None,
 ) -> LogisticRegressionHead:
-    """A `LogisticRegressionHead` by the name that tf.contrib had for it."""
+    """A `LogisticRegressionHead` by the name that tf.contrib had for it.
+
+    Examples
+    --------
+    >>> import glmheads as gh
+    >>> gh.logistic_regression_head(loss_reduction="weighted_sum")
+    LogisticRegressionHead(loss_reduction='sum')
+    """
     return LogisticRegressionHead(weight_column=weight_column, loss_reduction=loss_reduction, name=name)

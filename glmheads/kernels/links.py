@@ -22,7 +22,15 @@ def split(x: Array) -> tuple[Array, Array, Array]:
 
 
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(−x)), without overflow and with full relative accuracy in both tails."""
+    """1 / (1 + exp(−x)), without overflow and with full relative accuracy in both tails.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from glmheads import kernels
+    >>> kernels.sigmoid(np.asarray([-2.0, 0.0, 2.0])).round(4).tolist()
+    [0.1192, 0.5, 0.8808]
+    """
     xp = backends.of(x).xp
     positive, _, m = split(x)
     e = xp.exp(m)
@@ -30,7 +38,15 @@ def sigmoid(x: Array) -> Array:
 
 
 def log_sigmoid(x: Array) -> Array:
-    """log(sigmoid(x)) = min(x, 0) − log1p(exp(−|x|))."""
+    """log(sigmoid(x)) = min(x, 0) − log1p(exp(−|x|)).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from glmheads import kernels
+    >>> kernels.log_sigmoid(np.asarray([-800.0, 0.0])).round(4).tolist()
+    [-800.0, -0.6931]
+    """
     xp = backends.of(x).xp
     positive, _, m = split(x)
     return xp.where(positive, xp.zeros_like(x), x) - xp.log1p(xp.exp(m))

@@ -28,6 +28,13 @@ def sigmoid_cross_entropy(labels: Array, logits: Array) -> Array:
 
     With s = 1 where x ≥ 0 and else 0, t = 1 − 2s and m = −|x| it is ``log1p(exp(m)) − m (s + t z)``: both terms are
     nonnegative, so nothing cancels, and a confidently right example keeps its full relative accuracy.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from glmheads import kernels
+    >>> kernels.sigmoid_cross_entropy(np.asarray([1.0, 0.25]), np.asarray([2.0, 0.0])).round(4).tolist()
+    [0.1269, 0.6931]
     """
     xp = backends.of(logits).xp
     positive, _, m = split(logits)
@@ -38,7 +45,15 @@ def sigmoid_cross_entropy(labels: Array, logits: Array) -> Array:
 
 
 def sigmoid_cross_entropy_gradient(labels: Array, logits: Array) -> Array:
-    """σ(x) − z, for a hard label as ∓σ(∓x) and never as a difference of nearly equal numbers."""
+    """σ(x) − z, for a hard label as ∓σ(∓x) and never as a difference of nearly equal numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from glmheads import kernels
+    >>> kernels.sigmoid_cross_entropy_gradient(np.asarray([1.0, 0.25]), np.asarray([2.0, 0.0])).round(4).tolist()
+    [-0.1192, 0.25]
+    """
     xp = backends.of(logits).xp
     positive, _, m = split(logits)
     e = xp.exp(m)
@@ -46,25 +61,57 @@ def sigmoid_cross_entropy_gradient(labels: Array, logits: Array) -> Array:
 
 
 def sigmoid_cross_entropy_hessian(labels: Array, logits: Array) -> Array:
-    """σ(x) (1 − σ(x)), which does not depend on the labels."""
+    """σ(x) (1 − σ(x)), which does not depend on the labels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from glmheads import kernels
+    >>> kernels.sigmoid_cross_entropy_hessian(np.asarray([1.0, 0.25]), np.asarray([2.0, 0.0])).round(4).tolist()
+    [0.105, 0.25]
+    """
     xp = backends.of(logits).xp
     e = xp.exp(split(logits)[2])
     return e / ((1 + e) * (1 + e))
 
 
 def squared_error(labels: Array, logits: Array) -> Array:
-    """(z − x)²"""
+    """(z − x)²
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from glmheads import kernels
+    >>> kernels.squared_error(np.asarray([1.0, 3.0]), np.asarray([2.0, 0.0])).tolist()
+    [1.0, 9.0]
+    """
     error = labels - logits
     return error * error
 
 
 def squared_error_gradient(labels: Array, logits: Array) -> Array:
-    """2 (x − z)"""
+    """2 (x − z)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from glmheads import kernels
+    >>> kernels.squared_error_gradient(np.asarray([1.0, 3.0]), np.asarray([2.0, 0.0])).tolist()
+    [2.0, -6.0]
+    """
     return 2 * (logits - labels)
 
 
 def squared_error_hessian(labels: Array, logits: Array) -> Array:
-    """2, and NaN where the logit is NaN"""
+    """2, and NaN where the logit is NaN
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from glmheads import kernels
+    >>> kernels.squared_error_hessian(np.asarray([1.0, 3.0]), np.asarray([2.0, 0.0])).tolist()
+    [2.0, 2.0]
+    """
     xp = backends.of(logits).xp
     return xp.where(xp.isnan(logits), logits, xp.full_like(logits, 2))
 
@@ -74,6 +121,13 @@ def log_poisson_loss(labels: Array, logits: Array, *, compute_full_loss: bool = 
 
     With `compute_full_loss`, Stirling's approximation z log z − z + ½ log(2πz) of that constant, log z!, is added where
     z > 1 (Abramowitz and Stegun, 6.1.38).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from glmheads import kernels
+    >>> kernels.log_poisson_loss(np.asarray([1.0, 3.0]), np.asarray([2.0, 0.0])).round(4).tolist()
+    [5.3891, 2.7641]
     """
     xp = backends.of(logits).xp
     rate = xp.exp(logits)
@@ -89,10 +143,26 @@ def log_poisson_loss(labels: Array, logits: Array, *, compute_full_loss: bool = 
 
 
 def log_poisson_gradient(labels: Array, logits: Array) -> Array:
-    """exp(x) − z"""
+    """exp(x) − z
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from glmheads import kernels
+    >>> kernels.log_poisson_gradient(np.asarray([1.0, 3.0]), np.asarray([2.0, 0.0])).round(4).tolist()
+    [6.3891, -2.0]
+    """
     return backends.of(logits).xp.exp(logits) - labels
 
 
 def log_poisson_hessian(labels: Array, logits: Array) -> Array:
-    """exp(x)"""
+    """exp(x)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from glmheads import kernels
+    >>> kernels.log_poisson_hessian(np.asarray([1.0, 3.0]), np.asarray([2.0, 0.0])).round(4).tolist()
+    [7.3891, 1.0]
+    """
     return backends.of(logits).xp.exp(logits)

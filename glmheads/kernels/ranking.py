@@ -70,8 +70,8 @@ def _unit_starts(lo: Array, hi: Array) -> Array:
     """Which slots, sorted by lo, start a new unit: neither equal to the one before, nor a score in an interval."""
     xp = backends.of(lo).xp
     interval = hi > lo
-    # The intervals of one summary don't overlap, so that the last that started before a slot is the last by its end
-    # too. # After a merge they may: then a score may be kept apart that could have been joined, which is never wrong.
+    # The intervals of one summary don't overlap, so that the last to start before a slot is the last to end before it.
+    # After a merge they may: then a score may be kept apart that could have been joined, which is never wrong.
     started = xp.astype(xp.cumulative_sum(xp.astype(interval, xp.int32)), xp.int32) - xp.astype(interval, xp.int32)
     ends = xp.sort(xp.where(interval, hi, xp.full_like(hi, float("inf"))))
     last_end = xp.take(ends, xp.clip(started - 1, 0, lo.shape[0] - 1))
