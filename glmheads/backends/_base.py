@@ -89,6 +89,16 @@ class Backend:
         """Let the library's transformations see into records of `cls`; whether that could be done now."""
         return True
 
+    # Arithmetic
+
+    def rounded(self, x: Array) -> Array:
+        """The array, which a compiler must not see through: XLA takes (c + x) − c for x where c is a constant."""
+        return x
+
+    def log1p_exp(self, x: Array) -> Array:
+        """log(1 + exp(x)) for x ≤ 0."""
+        return self.xp.log1p(self.xp.exp(x))
+
     # Operations that the standard lacks
 
     def segment_sum(self, values: Array, segments: Array, length: int) -> Array:

@@ -25,7 +25,8 @@ def to_compute_dtype(x: Array) -> Array:
         default = xp.__array_namespace_info__().default_dtypes(device=backend.device(x))["real floating"]
         return xp.astype(x, default)
     if _is_real_floating(xp, x.dtype):
-        return xp.astype(x, xp.float32)
+        # longdouble, and float64 of the other byte order, are not narrowed further than need be.
+        return xp.astype(x, xp.float32 if x.dtype.itemsize <= 4 else xp.float64)
     raise TypeError(f"expected real numbers, got an array of dtype {x.dtype}")
 
 

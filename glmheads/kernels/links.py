@@ -49,7 +49,7 @@ def log_sigmoid(x: Array) -> Array:
     """
     xp = backends.of(x).xp
     positive, _, m = split(x)
-    return xp.where(positive, xp.zeros_like(x), x) - xp.log1p(xp.exp(m))
+    return xp.where(positive, xp.zeros_like(x), x) - backends.of(m).log1p_exp(m)
 
 
 def identity(x: Array) -> Array:

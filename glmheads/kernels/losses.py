@@ -41,7 +41,7 @@ def sigmoid_cross_entropy(labels: Array, logits: Array) -> Array:
     wrong = xp.where(positive, 1 - labels, labels)  # s + t z, the share of the label on the other side of the logit
     # −inf · 0 is a right infinite logit, whose loss is 0.
     right_and_infinite = (wrong == 0) & xp.isinf(m)
-    return xp.log1p(xp.exp(m)) - xp.where(right_and_infinite, xp.zeros_like(m), m) * wrong
+    return backends.of(m).log1p_exp(m) - xp.where(right_and_infinite, xp.zeros_like(m), m) * wrong
 
 
 def sigmoid_cross_entropy_gradient(labels: Array, logits: Array) -> Array:

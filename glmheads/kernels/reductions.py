@@ -29,7 +29,7 @@ class Pair(NamedTuple):
 
 def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
     """The rounded sum of two arrays and its rounding error: ``a + b == s + e`` exactly."""
-    s = a + b
+    s = backends.of(a).rounded(a + b)
     b_part = s - a
     return s, (a - (s - b_part)) + (b - b_part)
 
@@ -37,13 +37,14 @@ def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
 def add(p: Pair, q: Pair) -> Pair:
     """Sum of two pairs, elementwise."""
     xp = backends.of(p.hi).xp
-    s, e = two_sum(p.hi, q.hi)
-    e = e + (p.lo + q.lo)
-    hi = s + e
-    lo = e - (hi - s)
-    finite = xp.isfinite(hi)
-    # An infinite sum has a NaN for an error: keep the sum that plain addition gives.
-    return Pair(xp.where(finite, hi, s), xp.where(finite, lo, xp.zeros_like(lo)))
+    plain = p.hi + q.hi
+    finite = xp.isfinite(plain)
+    zeros = xp.zeros_like(plain)
+    # The error of an infinite sum would be a NaN.
+    s, e = two_sum(xp.where(finite, p.hi, zeros), xp.where(finite, q.hi, zeros))
+    e = e + xp.where(finite, p.lo + q.lo, zeros)
+    hi = backends.of(s).rounded(s + e)
+    return Pair(xp.where(finite, hi, plain), e - (hi - s))
 
 
 def value(pair: Pair) -> Array:
