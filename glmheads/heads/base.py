@@ -377,6 +377,12 @@ class Head:
         ------
         ValueError, TypeError
             As `loss` does; a value that can't be looked at is counted instead.
+
+        Notes
+        -----
+        A record of more examples than its summary of the scores has room for (28,672) is compressed when it is made, and
+        the bounds of areas widen when such records are added up. `evaluate` and `update_metrics` fold the scores of large
+        batches into the summary as they come: their bounds are several times tighter.
         """
         return self._measure(labels, logits, features, regularization_losses).settled()
 
