@@ -14,7 +14,16 @@ import numpy as np
 from glmheads import backends
 from glmheads.backends import Array
 
-__all__ = ["NumericColumn", "as_labels", "as_logits", "as_weights", "check_labels", "check_weights", "numeric_column"]
+__all__ = [
+    "NumericColumn",
+    "as_labels",
+    "as_logits",
+    "as_weights",
+    "bring",
+    "check_labels",
+    "check_weights",
+    "numeric_column",
+]
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,7 @@ def as_logits(logits: Any, dimension: int) -> Array:
     if not backends.is_array(logits):
         logits = np.asarray(logits)
     _check_numeric("logits", logits)
+    logits = _native(logits)
     shape = tuple(logits.shape)
     if len(shape) < 2:
         raise ValueError(
@@ -113,7 +123,7 @@ def as_labels(
         )
     if vocabulary is not None:
         labels = _look_up(labels, vocabulary, weights)
-    labels = _bring("labels", labels, logits)
+    labels = bring("labels", labels, logits)
     shape = tuple(logits.shape)
     dimension = shape[-1]
     if len(labels.shape) == len(shape) - 1:
@@ -154,7 +164,7 @@ def as_weights(features: Any, column: str | NumericColumn | None, logits: Array)
     weights = _column(features, column.key)
     if column.normalizer_fn is not None:
         weights = column.normalizer_fn(weights if backends.is_array(weights) else np.asarray(weights))
-    weights = _bring(f"weights (feature {column.key})", weights, logits)
+    weights = bring(f"weights (feature {column.key})", weights, logits)
     shape = tuple(logits.shape)
     if tuple(weights.shape) == shape[:-1]:
         weights = backends.of(weights).xp.reshape(weights, (*weights.shape, 1))
@@ -171,12 +181,13 @@ def as_weights(features: Any, column: str | NumericColumn | None, logits: Array)
 
 def _column(features: Any, key: str) -> Any:
     """A column of a mapping, a DataFrame or a Table."""
-    if features is None:
-        names: list[Any] = []
-    else:
+    names: list[Any] = []
+    if features is not None:
         found = getattr(features, "column_names", None)
         found = getattr(features, "columns", None) if found is None else found
-        names = list(features if found is None else found)
+        if found is None and not hasattr(features, "keys"):
+            raise TypeError(f"features must be a mapping of columns, a DataFrame or a Table. Given: {type(features)}")
+        names = list(features.keys() if found is None else found)
     if key not in names:
         raise ValueError(
             f"Feature {key} is not in features dictionary. "
@@ -185,8 +196,16 @@ def _column(features: Any, key: str) -> Any:
     return features[key]
 
 
-def _bring(name: str, value: Any, logits: Array) -> Array:
-    """`value` as an array of real numbers in the library and on the device of the logits."""
+def bring(name: str, value: Any, logits: Array) -> Array:
+    """`value` as an array of real numbers in the library and on the device of the logits.
+
+    Raises
+    ------
+    ValueError
+        If it is on another device.
+    TypeError
+        If it does not hold real numbers.
+    """
     ours = backends.of(logits)
     if not backends.is_array(value):
         value = np.asarray(value)
@@ -196,7 +215,7 @@ def _bring(name: str, value: Any, logits: Array) -> Array:
         here, there = ours.device(logits), theirs.device(value)
         if here != there and here is not None and there is not None:
             raise ValueError(f"{name} must be on the device of the logits, {here}, not on {there}: move one of them")
-        return value
+        return _native(value)
     if not theirs.on_host(value):
         raise ValueError(
             f"{name} are a {theirs.name} array on {theirs.device(value)}, the logits a {ours.name} array: "
@@ -207,11 +226,28 @@ def _bring(name: str, value: Any, logits: Array) -> Array:
             f"{name} are a {theirs.name} array without values yet, the logits a {ours.name} array: "
             "bring both to one library"
         )
-    return ours.from_numpy(theirs.to_numpy(value), ours.device(logits))
+    return ours.from_numpy(_portable(theirs.to_numpy(value)), ours.device(logits))
+
+
+def _native(array: Array) -> Array:
+    """A NumPy array in the machine's byte order; any other array as it is."""
+    if isinstance(array, np.ndarray) and not array.dtype.isnative:
+        return array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def _portable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Real numbers in a dtype that every library has or can narrow without wrapping around."""
+    kind, size = array.dtype.kind, array.dtype.itemsize
+    if kind in "biu":
+        return array.astype(np.float64) if size == 8 else _native(array)
+    return array.astype(np.float32 if size <= 4 else np.float64, copy=False)
 
 
 def _check_numeric(name: str, array: Array) -> None:
-    if isinstance(array, (np.ndarray, np.generic)) and array.dtype.kind not in "biuf":
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name} must not be a masked array: drop or fill what is masked")
+    if isinstance(array.dtype, np.dtype) and array.dtype.kind not in "biuf":
         if array.dtype.kind in "OSUT":
             hint = "are words or objects: give label_vocabulary" if name == "labels" else "are not numbers"
             raise TypeError(f"{name} must be real numbers; they {hint}. Given dtype: {array.dtype}")
@@ -224,6 +260,11 @@ def _check_numeric(name: str, array: Array) -> None:
 def _look_up(labels: Any, vocabulary: tuple[str, ...], weights: Array | None) -> np.ndarray[Any, Any]:
     """Positions of words in the vocabulary."""
     if backends.is_array(labels):
+        if backends.of(labels).is_traced(labels):
+            raise ValueError(
+                "labels are words of label_vocabulary, which can't be looked up under a trace: "
+                "give a head without a vocabulary their positions"
+            )
         labels = backends.of(labels).to_numpy(labels)
     labels = np.asarray(labels)
     words = _words(labels)

@@ -10,6 +10,7 @@ added (means, counts at thresholds, histograms), and `Ranking`, the summary of t
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import IO, Any, ClassVar, Protocol
@@ -540,7 +541,9 @@ class Statistics:
         """
         label = getattr(file, "name", file)
         try:
-            with np.load(file, allow_pickle=False) as content:
+            # np.load leaves a damaged file open that it opened itself
+            opened = open(file, "rb") if isinstance(file, (str, PathLike)) else nullcontext(file)  # noqa: SIM115
+            with opened as stream, np.load(stream, allow_pickle=False) as content:
                 header = str(content["header"])
                 digest = str(content["digest"])
                 count = len(content.files) - 2
@@ -580,7 +583,7 @@ def _in_one_library(left: Statistics, right: Statistics) -> tuple[Statistics, St
     ours, theirs = backends.of(one), backends.of(other)
     if ours is theirs:
         here, there = ours.device(one), ours.device(other)
-        if not (ours.is_lazy(one) or theirs.is_lazy(other)) and here != there:
+        if here != there and None not in (here, there):
             raise ValueError(
                 f"the records are on different devices, {here} and {there}: move one with Statistics.to(device)"
             )

@@ -43,7 +43,10 @@ def of(array: Array) -> Backend:
 
 def is_array(value: object) -> bool:
     """Whether `value` is an array of a library that follows the Array API standard."""
-    return type(value) in _by_type or _library(type(value)) is not None or hasattr(value, "__array_namespace__")
+    if type(value) in _by_type:
+        return True
+    root = _library(type(value))
+    return hasattr(value, "__array_namespace__") if root is None else _load(root).owns(value)
 
 
 def named(library: object) -> Backend:

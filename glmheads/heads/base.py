@@ -11,15 +11,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from glmheads import backends
 from glmheads import features as inputs
 from glmheads import metrics as metrics_
 from glmheads.backends import Array
 from glmheads.estimator_spec import EstimatorSpec, ExportOutput, ModeKeys, PredictOutput, training_op
 from glmheads.families import Family
-from glmheads.kernels.elementwise import to_compute_dtype
+from glmheads.kernels.elementwise import is_integral, to_compute_dtype
 from glmheads.kernels.reductions import divisor, reduce, safe_divide
 from glmheads.metrics import REGULARIZATION, Measure, Metric
 from glmheads.names import PredictionKeys, Reduction
@@ -269,7 +267,7 @@ class Head:
         messages = self._label_messages or (self._family.label_rule,) * 2
         labels = inputs.check_labels(labels, weights, *self._family.label_range, messages)
         labels = xp.astype(labels, x.dtype, copy=False)
-        is_float = not xp.isdtype(logits.dtype, ("bool", "integral"))
+        is_float = not is_integral(xp, logits.dtype)
         if weights is not None:
             absent = weights == 0
             zeros = xp.zeros_like(x)
@@ -286,14 +284,13 @@ class Head:
         optional = {"features": features, "loss_reduction": self._loss_reduction}
         given = {key: optional[key] for key in self._loss_arguments}
         losses = self._loss_fn(labels=labels, logits=logits, **given)
-        if not backends.is_array(losses):
-            losses = np.asarray(losses)
-        if tuple(losses.shape) != tuple(logits.shape):
+        shape = tuple(getattr(losses, "shape", ()))
+        if shape != tuple(logits.shape):
             raise ValueError(
                 f"loss_fn must return Tensor of shape [D0, D1, ... DN, {self._logits_dimension}]. "
-                f"It must not reduce, logits_shape: {tuple(logits.shape)}. loss_shape: {tuple(losses.shape)}."
+                f"It must not reduce, logits_shape: {tuple(logits.shape)}. loss_shape: {shape}."
             )
-        return losses
+        return computed("loss_fn", losses, logits)
 
     # Predictions
 
@@ -322,7 +319,7 @@ class Head:
         logits = inputs.as_logits(logits, self._logits_dimension)
         backend = backends.of(logits)
         x = to_compute_dtype(logits)
-        is_float = not backend.xp.isdtype(logits.dtype, ("bool", "integral"))
+        is_float = not is_integral(backend.xp, logits.dtype)
         dtype = logits.dtype if is_float else x.dtype
         with backend.quiet():
             found = self._predictions(x, dtype)
@@ -380,9 +377,9 @@ class Head:
 
         Notes
         -----
-        A record of more examples than its summary of the scores has room for (28,672) is compressed when it is made, and
-        the bounds of areas widen when such records are added up. `evaluate` and `update_metrics` fold the scores of large
-        batches into the summary as they come: their bounds are several times tighter.
+        A record of more examples than its summary of the scores has room for (28,672) is compressed when it is made,
+        and the bounds of areas widen when such records are added up. `evaluate` and `update_metrics` fold the scores of
+        large batches into the summary as they come: their bounds are several times tighter.
         """
         return self._measure(labels, logits, features, regularization_losses).settled()
 
@@ -504,6 +501,8 @@ class Head:
 
     def _measures_of(self, statistics: Statistics) -> tuple[Measure, ...]:
         """The measures that can be read from a record of this head."""
+        if not isinstance(statistics, Statistics):
+            raise TypeError(f"expected Statistics, which Head.statistics makes. Given type: {type(statistics)}")
         if statistics.config != self._config:
             raise ValueError(
                 f"the statistics are of a differently configured head: they are of {statistics.config}, "
@@ -559,6 +558,8 @@ class Head:
         ValueError, TypeError
             As `statistics` does; no metric is changed then. No graph is kept alive.
         """
+        if not isinstance(eval_metrics, Mapping) or not all(isinstance(m, Metric) for m in eval_metrics.values()):
+            raise TypeError(f"eval_metrics must be a dict of Metric, as Head.metrics makes. Given: {eval_metrics!r}")
         more = self._measure(labels, logits, features, regularization_losses).detach()
         metrics_.update(eval_metrics.values(), lambda seen: (seen + more).settled())
         return eval_metrics
@@ -623,6 +624,27 @@ class Head:
         return EstimatorSpec(mode, predictions, loss=loss, train_op=train_op)
 
 
+def computed(name: str, result: Any, logits: Array) -> Array:
+    """What a user's function made of the logits, as real numbers of their dtype.
+
+    Raises
+    ------
+    ValueError
+        If it is not shaped like the logits.
+    TypeError
+        If it is not an array of their library or does not hold real numbers.
+    """
+    backend = backends.of(logits)
+    if not backends.is_array(result) or backends.of(result) is not backend:
+        raise TypeError(f"{name} must return an array of the logits' library, {backend.name}. Got {type(result)}")
+    if tuple(result.shape) != tuple(logits.shape):
+        raise ValueError(
+            f"{name} must return an array shaped like the logits, {tuple(logits.shape)}. Got {tuple(result.shape)}"
+        )
+    result = to_compute_dtype(inputs.bring(f"what {name} returns", result, logits))
+    return backend.xp.astype(result, logits.dtype, copy=False)
+
+
 def _reduction(given: Reduction | str) -> Reduction:
     try:
         reduction = Reduction(given)
@@ -642,7 +664,7 @@ def _loss_fn_arguments(loss_fn: Callable[..., Array]) -> tuple[str, ...]:
     arguments = tuple(
         parameter.name
         for parameter in inspect.signature(loss_fn).parameters.values()
-        if parameter.name in known
+        if (parameter.name in known and parameter.kind is not parameter.POSITIONAL_ONLY)
         or parameter.kind is parameter.POSITIONAL_OR_KEYWORD
         # An option with a default, as functools.partial leaves it, is the function's own business.
         or (parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty)
@@ -674,10 +696,14 @@ def _has(regularization_losses: Sequence[Any] | None) -> bool:
 
 def _sum_of(regularization_losses: Any, like: Array) -> Array:
     """Their sum as a 0-d array of the library, dtype and device of `like`."""
-    backend = backends.of(like)
-    xp = backend.xp
+    xp = backends.of(like).xp
     result = xp.zeros_like(like)
     for loss in regularization_losses:
-        ours = backends.is_array(loss) and backends.of(loss) is backend
-        result = result + (xp.astype(xp.reshape(loss, ()), like.dtype, copy=False) if ours else float(loss))
+        if not backends.is_array(loss):
+            result = result + float(loss)
+            continue
+        if any(length != 1 for length in loss.shape):
+            raise ValueError(f"regularization_losses must be scalars. One has shape {tuple(loss.shape)}")
+        loss = to_compute_dtype(inputs.bring("regularization_losses", loss, like))
+        result = result + xp.astype(xp.reshape(loss, ()), like.dtype, copy=False)
     return result

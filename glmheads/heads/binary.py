@@ -159,7 +159,10 @@ class BinaryClassHead(Head):
 
 
 def _thresholds(given: Sequence[float] | None) -> tuple[float, ...]:
-    thresholds = tuple(dict.fromkeys(float(threshold) for threshold in given)) if given is not None else ()
+    try:
+        thresholds = tuple(dict.fromkeys(float(threshold) for threshold in given)) if given is not None else ()
+    except (TypeError, ValueError):
+        raise TypeError(f"thresholds must be a sequence of numbers in (0, 1). Given: {given!r}") from None
     if any(not 0 < threshold < 1 for threshold in thresholds):
         raise ValueError(f"thresholds not in (0, 1): ({tuple(thresholds)},). Each is a probability between 0 and 1.")
     if len({f"{threshold:g}" for threshold in thresholds}) < len(thresholds):

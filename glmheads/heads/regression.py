@@ -7,7 +7,7 @@ from glmheads.backends import Array
 from glmheads.estimator_spec import ExportOutput, PredictOutput, RegressionOutput
 from glmheads.families import BERNOULLI, GAUSSIAN, POISSON, POISSON_WITHOUT_CONSTANT, Family
 from glmheads.features import NumericColumn
-from glmheads.heads.base import Head, Prediction, qualified_name
+from glmheads.heads.base import Head, Prediction, computed, qualified_name
 from glmheads.metrics import mean_measures
 from glmheads.names import PredictionKeys, Reduction
 
@@ -84,7 +84,9 @@ class RegressionHead(_MeanHead):
         return {**super()._describe(), "inverse_link_fn": qualified_name(self._inverse_link_fn)}
 
     def _mean(self, logits: Array) -> Array:
-        return logits if self._inverse_link_fn is None else self._inverse_link_fn(logits)
+        if self._inverse_link_fn is None:
+            return logits
+        return computed("inverse_link_fn", self._inverse_link_fn(logits), logits)
 
     def _predictions(self, logits: Array, dtype: Any) -> dict[str, Prediction]:
         found = super()._predictions(logits, dtype)

@@ -6,7 +6,7 @@ from functools import wraps
 from glmheads import backends
 from glmheads.backends import Array
 
-__all__ = ["elementwise", "to_compute_dtype"]
+__all__ = ["elementwise", "is_integral", "to_compute_dtype"]
 
 
 def to_compute_dtype(x: Array) -> Array:
@@ -21,13 +21,18 @@ def to_compute_dtype(x: Array) -> Array:
     xp = backend.xp
     if x.dtype == xp.float32 or x.dtype == xp.float64:
         return x
-    if xp.isdtype(x.dtype, ("bool", "integral")):
+    if is_integral(xp, x.dtype):
         default = xp.__array_namespace_info__().default_dtypes(device=backend.device(x))["real floating"]
         return xp.astype(x, default)
     if _is_real_floating(xp, x.dtype):
         # longdouble, and float64 of the other byte order, are not narrowed further than need be.
         return xp.astype(x, xp.float32 if x.dtype.itemsize <= 4 else xp.float64)
     raise TypeError(f"expected real numbers, got an array of dtype {x.dtype}")
+
+
+def is_integral(xp: backends.Array, dtype: backends.Array) -> bool:
+    """Whether the dtype is of integers or booleans."""
+    return "bfloat16" not in str(dtype) and bool(xp.isdtype(dtype, ("bool", "integral")))
 
 
 def _is_real_floating(xp: backends.Array, dtype: backends.Array) -> bool:

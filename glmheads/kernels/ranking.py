@@ -54,6 +54,8 @@ def compress(slots: Array) -> Array:
     """At most `CAPACITY` slots: joined where that loses nothing, and else until there are `TARGET`."""
     backend = backends.of(slots)
     xp = backend.xp
+    if slots.shape[1] == 0:
+        return slots
     slots = xp.take(slots, xp.argsort(slots[_LO, :], stable=True), axis=1)
     length = min(slots.shape[1], CAPACITY)
     unit = groups(_unit_starts(slots[_LO, :], slots[_HI, :]))
