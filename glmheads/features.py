@@ -344,7 +344,8 @@ def _refuse(values: Array, bad: Array, weights: Array | None, message: str, name
     xp = backend.xp
     if weights is not None:
         bad = bad & (weights != 0)
-    if not backend.at_hand(values):
+    # Under jax.jit, what is computed of an array at hand (a closed-over constant) is traced.
+    if not backend.at_hand(bad):
         return xp.where(bad, xp.full_like(values, float("nan")), values)
     if bool(xp.any(bad)):
         flat, where = backend.to_numpy(values).ravel(), backend.to_numpy(bad).ravel()

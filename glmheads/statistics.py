@@ -9,6 +9,7 @@ added (means, counts at thresholds, histograms), and `Ranking`, the summary of t
 
 import hashlib
 import json
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -177,8 +178,10 @@ def _convert(pair: Pair, dtype: Any) -> Pair:
     if pair.hi.dtype == dtype:
         return pair
     hi, lo = pair.hi.astype(np.float64), pair.lo.astype(np.float64)
-    rounded = (hi + lo).astype(dtype)
-    return Pair(rounded, ((hi - rounded) + lo).astype(dtype))
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = (hi + lo).astype(dtype)
+        rest = (hi - rounded) + lo
+    return Pair(rounded, np.where(np.isfinite(rounded), rest, 0.0).astype(dtype))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -205,8 +208,13 @@ class Batch:
 
     def masses(self) -> tuple[Array, Array, Array]:
         """Logits, positive mass w z and negative mass w (1 − z) of every element, flat; no mass where one is NaN."""
-        xp = backends.of(self.logits).xp
-        positive, negative = self.weigh(self.labels), self.weigh(1 - self.labels)
+        backend = backends.of(self.logits)
+        xp = backend.xp
+        # In float32 the products would be rounded more than the bounds of the areas allow for.
+        dtype = backend.accumulation_dtype(backend.device(self.logits))
+        labels = xp.astype(self.labels, dtype, copy=False)
+        weights = None if self.weights is None else xp.astype(self.weights, dtype, copy=False)
+        positive, negative = (z if weights is None else weights * z for z in (labels, 1 - labels))
         known = ~(xp.isnan(self.logits) | xp.isnan(positive))
         arrays = (self.logits, positive, negative)
         return tuple(xp.reshape(xp.where(known, a, xp.zeros_like(a)), (-1,)) for a in arrays)
@@ -335,7 +343,7 @@ class RankingSummary:
 
     def points(self, part: Ranking) -> Array:
         """Where the curves pass: see `kernels.curves.curve_points`."""
-        return part.call(ranking.points, shape=(3, float("nan")))
+        return part.call(ranking.points, shape=(4, float("nan")))
 
 
 @dataclass(frozen=True)
@@ -365,6 +373,19 @@ class RegularizationSums:
 
 _FORMAT = "glmheads.Statistics"
 _VERSION = 1
+
+# What reading a damaged npz file may raise: RuntimeError where a bit says that it is encrypted or compressed otherwise.
+_DAMAGED = (
+    AttributeError,
+    BadZipFile,
+    EOFError,
+    KeyError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    zlib.error,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -473,6 +494,11 @@ class Statistics:
 
     # Moving
 
+    def _on_host(self) -> "Statistics":
+        """The record as NumPy arrays; what is lazy is computed in one go."""
+        arrays = self.arrays()
+        return Statistics.from_arrays(self.structure(), backends.of(arrays[0]).to_numpy_all(arrays) if arrays else [])
+
     def to(self, target: Any, device: Any = None) -> "Statistics":
         """The record in another library or on another device; waits for the device, and computes what is lazy.
 
@@ -507,7 +533,7 @@ class Statistics:
                 ) from error
         else:
             device = None if device is None else backend.find_device(device)
-        here = self.map(lambda array: backends.of(array).to_numpy(array))
+        here = self._on_host()
         probe = backend.from_numpy(np.zeros(1, dtype=np.float32), device)
         double = backend.accumulation_dtype(backend.device(probe)) == backend.xp.float64
         dtype = np.dtype(np.float64 if double else np.float32)
@@ -524,7 +550,7 @@ class Statistics:
         file : path or binary file
             A path without an ending gets .npz.
         """
-        here = self.map(lambda array: backends.of(array).to_numpy(array))
+        here = self._on_host()
         header = json.dumps({"format": _FORMAT, "version": _VERSION, "structure": here.structure()})
         arrays = {f"array_{index}": array for index, array in enumerate(here.arrays())}
         digest = _digest(header, list(arrays.values()))
@@ -550,7 +576,7 @@ class Statistics:
                 arrays = [content[f"array_{index}"] for index in range(count)]
         except FileNotFoundError:
             raise
-        except (OSError, ValueError, KeyError, EOFError, BadZipFile, TypeError, AttributeError) as error:
+        except _DAMAGED as error:
             raise ValueError(f"{label} is not a file of glmheads statistics, or is damaged: {error}") from error
         try:
             fields = json.loads(header)
@@ -577,6 +603,10 @@ def _digest(header: str, arrays: list[Any]) -> str:
     return digest.hexdigest()
 
 
+def _accumulation_dtype(statistics: Statistics) -> Any:
+    return statistics.arrays()[0].dtype
+
+
 def _in_one_library(left: Statistics, right: Statistics) -> tuple[Statistics, Statistics]:
     """Both records in the library of one: the left one's, unless the right one alone has no values yet."""
     one, other = left.arrays()[0], right.arrays()[0]
@@ -587,7 +617,10 @@ def _in_one_library(left: Statistics, right: Statistics) -> tuple[Statistics, St
             raise ValueError(
                 f"the records are on different devices, {here} and {there}: move one with Statistics.to(device)"
             )
-        return left, right
+        if _accumulation_dtype(left) == _accumulation_dtype(right):
+            return left, right
+        # One was made where the accumulation dtype is another: without x64, or loaded from the file of such a record.
+        return left.to(ours.xp), right.to(ours.xp)
     for backend, array, name in ((ours, one, "left"), (theirs, other, "right")):
         if not backend.on_host(array):
             raise ValueError(
@@ -595,5 +628,5 @@ def _in_one_library(left: Statistics, right: Statistics) -> tuple[Statistics, St
                 "move one with Statistics.to(library, device)"
             )
     if theirs.is_lazy(other) and not ours.is_lazy(one):
-        return left.to(theirs.name), right
-    return left, right.to(ours.name)
+        return left.to(theirs.xp), right
+    return left, right.to(ours.xp)

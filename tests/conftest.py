@@ -14,7 +14,10 @@ from hypothesis import HealthCheck, settings
 from glmheads import backends
 
 settings.register_profile(
-    "tests", deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    "tests",
+    deadline=None,
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("tests")
 

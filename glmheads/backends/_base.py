@@ -1,6 +1,6 @@
 """`Backend`: what kernels and heads may ask of an array library, written with the Array API standard alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
@@ -72,6 +72,10 @@ class Backend:
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """The values as a NumPy array: waits for the device, and computes what is lazy."""
         return np.asarray(np.from_dlpack(array))
+
+    def to_numpy_all(self, arrays: Sequence[Array]) -> list[np.ndarray[Any, Any]]:
+        """`to_numpy` of several arrays, which may share the work of computing them."""
+        return [self.to_numpy(array) for array in arrays]
 
     def from_numpy(self, array: np.ndarray[Any, Any], device: Device = None) -> Array:
         """A NumPy array brought to this library and `device`, in the nearest dtype that it has."""

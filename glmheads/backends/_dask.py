@@ -4,12 +4,13 @@ What the graph has no words for (sorting, scattering) runs as one delayed call o
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import array_api_compat.dask.array
 import dask.array as da
 import numpy as np
+from dask.base import compute
 from dask.delayed import delayed
 
 from glmheads.backends._base import Array, Backend, Device
@@ -35,6 +36,9 @@ class _Dask(Backend):
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         return np.asarray(array.compute())
+
+    def to_numpy_all(self, arrays: Sequence[Array]) -> list[np.ndarray[Any, Any]]:
+        return [np.asarray(array) for array in compute(*arrays)]
 
     def from_numpy(self, array: np.ndarray[Any, Any], device: Device = None) -> Array:
         return da.from_array(array, chunks=-1)

@@ -20,6 +20,11 @@ class _NumPy(Backend):
     def device(self, array: Array) -> Device:
         return "cpu"
 
+    def find_device(self, device: object) -> Device:
+        if device not in (None, "cpu"):
+            raise ValueError(f"NumPy has no device {device!r}")
+        return device
+
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         return np.asarray(array)
 

@@ -74,10 +74,10 @@ class BinaryClassHead(Head):
         self._thresholds = _thresholds(thresholds)
         self._vocabulary = _vocabulary(label_vocabulary)
         if num_thresholds is not None and (
-            isinstance(num_thresholds, bool) or not isinstance(num_thresholds, int) or num_thresholds < 2
+            isinstance(num_thresholds, bool) or not hasattr(num_thresholds, "__index__") or num_thresholds < 2
         ):
             raise ValueError(f"num_thresholds must be an integer >= 2, or None. Given: {num_thresholds!r}")
-        self._area_recipe: Any = RankingSummary() if num_thresholds is None else ScoreBuckets(num_thresholds)
+        self._area_recipe: Any = RankingSummary() if num_thresholds is None else ScoreBuckets(int(num_thresholds))
         super().__init__(
             family=BERNOULLI,
             measures=(*mean_measures(), *threshold_measures(self._thresholds), *area_measures(self._area_recipe)),
@@ -154,7 +154,7 @@ class BinaryClassHead(Head):
         """
         super().curves(statistics)
         part = statistics.parts.get(self._area_recipe.name)
-        points = np.zeros((3, 0)) if part is None else self._area_recipe.points(part)
+        points = np.zeros((4, 0)) if part is None else self._area_recipe.points(part)
         return named_curves(points)
 
 

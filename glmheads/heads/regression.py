@@ -18,11 +18,11 @@ class _MeanHead(Head):
     """A head that predicts a mean for each logit and reports means alone."""
 
     def __init__(self, *, family: Family, label_dimension: int = 1, **arguments: Any) -> None:
-        if isinstance(label_dimension, bool) or not isinstance(label_dimension, int) or label_dimension < 1:
+        if isinstance(label_dimension, bool) or not hasattr(label_dimension, "__index__") or label_dimension < 1:
             raise ValueError(
                 f"Invalid label_dimension {label_dimension}. It is the number of labels of an example, >= 1."
             )
-        super().__init__(family=family, measures=mean_measures(), logits_dimension=label_dimension, **arguments)
+        super().__init__(family=family, measures=mean_measures(), logits_dimension=int(label_dimension), **arguments)
 
     def _export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
         regression = RegressionOutput(value=predictions[PredictionKeys.PREDICTIONS])

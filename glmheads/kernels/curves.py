@@ -6,6 +6,7 @@ and Goadrich (*The relationship between precision-recall and ROC curves*, ICML 2
 is 0 / 0.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from glmheads import backends
@@ -115,7 +116,7 @@ def precision_recall_area(masses: Masses) -> Array:
     tp_start, fp_start = _before(tp), _before(fp)
     p_start, d_p = tp_start + fp_start, d_tp + d_fp
     slope = safe_divide(d_tp, d_p)
-    intercept = safe_divide(tp_start * d_fp - d_tp * fp_start, d_p)
+    intercept = tp_start * safe_divide(d_fp, d_p) - slope * fp_start
     area = xp.sum(slope * (d_tp + intercept * xp.log1p(safe_divide(d_p, p_start))))
     return safe_divide(area, tp[-1])
 
@@ -129,29 +130,26 @@ def average_precision_area(masses: Masses) -> Array:
 
 
 def curve_points(scores: Array, masses: Masses) -> Array:
-    """Thresholds, and the masses of true and of false positives with scores of at least that: shape (3, m + 1).
+    """Thresholds, false and true positive rate (recall), and precision of scores of at least that: shape (4, m + 1).
 
-    The scores, of shape (m,), ascend as the masses do; the thresholds descend, and the first is ∞, with no positives.
+    The scores, of shape (m,), ascend as the masses do; the thresholds descend, and the first is ∞, with no positives,
+    where precision is 1.
     """
     xp = backends.of(scores).xp
     rows = (xp.flip(scores), _from_above(masses.positive)[1], _from_above(masses.negative)[1])
     firsts = (float("inf"), 0.0, 0.0)
     starts = (xp.full_like(scores[:1], first) for first in firsts)
-    return xp.stack([xp.concat([start, row]) for start, row in zip(starts, rows, strict=True)])
+    thresholds, tp, fp = (xp.concat([start, row]) for start, row in zip(starts, rows, strict=True))
+    fpr, tpr = (safe_divide(mass, xp.broadcast_to(mass[-1:], mass.shape)) for mass in (fp, tp))
+    precision = xp.where(tp + fp == 0, xp.ones_like(tp), safe_divide(tp, tp + fp))
+    return xp.stack([thresholds, fpr, tpr, precision])
 
 
 def named_curves(points: Array) -> dict[str, dict[str, Array]]:
-    """The ROC and the precision–recall curve through `curve_points`; precision is 1 where nothing is positive."""
-    xp = backends.of(points).xp
-    thresholds, tp, fp = points[0, ...], points[1, ...], points[2, ...]
-    recall = safe_divide(tp, xp.broadcast_to(tp[-1:], tp.shape))
-    precision = xp.where(tp + fp == 0, xp.ones_like(tp), safe_divide(tp, tp + fp))
+    """The ROC and the precision–recall curve of `curve_points`."""
+    thresholds, fpr, recall, precision = (points[row, ...] for row in range(4))
     return {
-        "roc": {
-            "false_positive_rate": safe_divide(fp, xp.broadcast_to(fp[-1:], fp.shape)),
-            "true_positive_rate": recall,
-            "thresholds": thresholds,
-        },
+        "roc": {"false_positive_rate": fpr, "true_positive_rate": recall, "thresholds": thresholds},
         "precision_recall": {"precision": precision, "recall": recall, "thresholds": thresholds},
     }
 
@@ -180,7 +178,7 @@ def roc_auc(labels: Array, scores: Array, weights: Array | None = None) -> Array
     0.875
     """
     with backends.of(scores).quiet():
-        return roc_area(_masses(labels, scores, weights))
+        return _area(roc_area, labels, scores, weights)
 
 
 def average_precision(labels: Array, scores: Array, weights: Array | None = None) -> Array:
@@ -196,12 +194,11 @@ def average_precision(labels: Array, scores: Array, weights: Array | None = None
     0.833333
     """
     with backends.of(scores).quiet():
-        return average_precision_area(_masses(labels, scores, weights))
+        return _area(average_precision_area, labels, scores, weights)
 
 
-def _masses(labels: Array, scores: Array, weights: Array | None) -> Masses:
+def _area(area: Callable[[Masses], Array], labels: Array, scores: Array, weights: Array | None) -> Array:
     backend = backends.of(scores)
-    xp = backend.xp
     given = (labels,) if weights is None else (labels, weights)
     for name, array in zip(("labels", "weights"), given, strict=False):
         if array.shape != scores.shape or scores.ndim != 1:
@@ -209,6 +206,16 @@ def _masses(labels: Array, scores: Array, weights: Array | None) -> Masses:
                 f"{name} and scores must have one shape (n,): {name} have shape {tuple(array.shape)}, "
                 f"scores {tuple(scores.shape)}. Flatten them with reshape(-1)."
             )
+    return backend.call(_area_of_arrays, scores, *given, shape=(), area=area)
+
+
+def _area_of_arrays(*arrays: Array, area: Callable[[Masses], Array]) -> Array:
+    return area(_masses(*arrays))
+
+
+def _masses(scores: Array, labels: Array, weights: Array | None = None) -> Masses:
+    backend = backends.of(scores)
+    xp = backend.xp
     dtype = backend.accumulation_dtype(backend.device(scores))
     labels = xp.astype(labels, dtype, copy=False)
     weights = xp.ones_like(labels) if weights is None else xp.astype(weights, dtype, copy=False)

@@ -65,7 +65,9 @@ def compress(slots: Array) -> Array:
     positive, negative = (join(mass, group, length) for mass in _masses(slots))
     rows = [lo, hi, positive.hi, negative.hi]
     joined = xp.stack(rows if slots.shape[0] == 4 else [*rows, positive.lo, negative.lo])
-    return joined[:, (positive.hi > 0) | (negative.hi > 0)] if backend.trims and backend.at_hand(joined) else joined
+    if backend.trims and backend.at_hand(joined):
+        joined = xp.take(joined, xp.nonzero((positive.hi > 0) | (negative.hi > 0))[0], axis=1)
+    return joined
 
 
 def _unit_starts(lo: Array, hi: Array) -> Array:
@@ -120,6 +122,7 @@ def area_with_bounds(slots: Array, area: Callable[[Masses], Array]) -> Array:
     positive, negative = _masses(slots)
     middle = lo / 2 + hi / 2
     middle = xp.where(xp.isnan(middle), xp.zeros_like(middle), middle)  # from −∞ to ∞
+    middle = xp.where(lo == hi, lo, middle)  # half the least subnormal number is 0
     central = area(masses_by_score(middle, positive, negative))
     zeros = xp.zeros_like(lo)
     # Positives at the first half of the scores, negatives at the second.
@@ -130,7 +133,9 @@ def area_with_bounds(slots: Array, area: Callable[[Masses], Array]) -> Array:
     # Running sums in float64 may be wrong in every addition, those of pairs are not; 2048 covers what joining slots
     # costs.
     rounding = xp.finfo(slots.dtype).eps * (64 if slots.shape[0] == 6 else 2 * slots.shape[1] + 2048)
-    slack = xp.where(upper > 0, xp.full_like(upper, float(rounding)), xp.zeros_like(upper))
+    # An area that is tiny beside its rounding may come out as 0 or less; where it is 0 / 0 it is 0, and exact.
+    is_rounded = (upper != 0) | (xp.any(positive.hi > 0) & xp.any(negative.hi > 0))
+    slack = xp.where(is_rounded, xp.full_like(upper, float(rounding)), xp.zeros_like(upper))
     return xp.clip(xp.stack([lower - slack, central, upper + slack]), 0, 1)
 
 
@@ -148,6 +153,18 @@ def from_intervals(masses: Masses) -> Array:
 
 def points(slots: Array) -> Array:
     """Where the curves of the data certainly pass: see `curves.curve_points`."""
-    xp = backends.of(slots).xp
+    backend = backends.of(slots)
+    xp = backend.xp
     slots = xp.take(slots, xp.argsort(slots[_LO, :], stable=True), axis=1)
-    return curve_points(slots[_LO, :], _masses(slots))
+    lo, length = slots[_LO, :], slots.shape[1]
+    # A curve passes where no slot that starts below a score ends at it or above: as many end below it as start there.
+    below = xp.searchsorted(lo, lo, side="left")
+    is_cut = xp.searchsorted(xp.sort(slots[_HI, :]), lo, side="left") == below
+    index = xp.arange(length, dtype=below.dtype, device=backend.device(lo))
+    is_cut = is_cut & (index == below)
+    cuts = xp.sort(xp.where(is_cut, below, xp.full_like(below, length)))
+    # The points of the slots between two cuts fall on the lower one: the shape does not depend on values.
+    cut = xp.take(cuts, groups(is_cut))
+    first = xp.zeros_like(cut[:1])
+    points = curve_points(lo, _masses(slots))
+    return xp.take(points, xp.concat([first, xp.flip(length - cut)]), axis=1)

@@ -1,0 +1,262 @@
+"""What a head must say of a batch, in float64 NumPy and by another route than the package's.
+
+Losses, derivatives and means of the families of the package are textbook formulas; those of any other family are the
+family's own functions on float64 arrays. Metrics are counted example by example and pair by pair. Every number comes
+with the size of the terms that it is a sum of, so that size × eps is what rounding may cost.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from glmheads.features import NumericColumn
+from glmheads.heads import Head, RegressionHead
+from glmheads.names import MetricKeys, PredictionKeys, Reduction
+from glmheads.statistics import RankingSummary, ScoreBuckets, ThresholdCounts
+from glmheads.testing.strategies import Batch, NumPyArray
+
+__all__ = ["Expected", "Pointwise", "areas_by_rank", "divisor", "loss", "pointwise", "predictions", "results"]
+
+
+class Expected(NamedTuple):
+    """A value (a number or an array), and the sum of the magnitudes of its terms."""
+
+    value: Any
+    size: Any
+
+
+class Pointwise(NamedTuple):
+    """Of every element, the loss, its derivatives by the logit (None if only autograd knows them) and the mean."""
+
+    loss: Expected
+    gradient: Expected | None
+    hessian: Expected | None
+    mean: Expected
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Textbook formulas
+
+
+def _sigmoid(x: NumPyArray) -> NumPyArray:
+    return np.asarray(1 / (1 + np.exp(-x)))
+
+
+def _shared(z: NumPyArray, positive: NumPyArray, negative: NumPyArray) -> NumPyArray:
+    """Z · positive + (1 − z) · negative, in which 0 · ∞ is 0."""
+    return np.asarray(np.where(z == 0, 0, z * positive) + np.where(z == 1, 0, (1 - z) * negative))
+
+
+def _bernoulli(z: NumPyArray, x: NumPyArray) -> Pointwise:
+    """−z log σ(x) − (1 − z) log σ(−x)"""
+    loss = _shared(z, np.logaddexp(0, -x), np.logaddexp(0, x))
+    up, down = _sigmoid(x), _sigmoid(-x)
+    gradient = Expected(_shared(z, -down, up), _shared(z, down, up))
+    return Pointwise(Expected(loss, loss), gradient, Expected(up * down, up * down), Expected(up, up))
+
+
+def _gaussian(z: NumPyArray, x: NumPyArray) -> Pointwise:
+    """(z − x)²"""
+    loss, gradient, two = (z - x) ** 2, 2 * (x - z), np.full_like(x, 2)
+    return Pointwise(Expected(loss, loss), Expected(gradient, abs(gradient)), Expected(two, two), Expected(x, abs(x)))
+
+
+def _poisson(z: NumPyArray, x: NumPyArray) -> Pointwise:
+    """eˣ − x z"""
+    rate = np.exp(x)
+    product = np.where((z == 0) | np.isposinf(rate), 0, x * z)
+    hessian = Expected(rate, rate)
+    return Pointwise(Expected(rate - product, rate + abs(product)), Expected(rate - z, rate + z), hessian, hessian)
+
+
+def _poisson_with_constant(z: NumPyArray, x: NumPyArray) -> Pointwise:
+    """eˣ − x z + z log z − z + ½ log(2πz), the last three where z > 1"""
+    found = _poisson(z, x)
+    many = np.where(z > 1, z, 1)
+    terms = (many * np.log(many), -many, np.log(2 * math.pi * many) / 2)
+    constant = Expected(sum(terms), sum(abs(term) for term in terms))
+    return found._replace(
+        loss=Expected(*(a + np.where(z > 1, b, 0) for a, b in zip(found.loss, constant, strict=True)))
+    )
+
+
+_TEXTBOOK: dict[str, Callable[[NumPyArray, NumPyArray], Pointwise]] = {
+    "bernoulli": _bernoulli,
+    "gaussian": _gaussian,
+    "poisson": _poisson_with_constant,
+    "poisson without constant": _poisson,
+}
+
+
+def pointwise(head: Head, batch: Batch) -> Pointwise:
+    """The loss, its derivatives and the mean of every element, as arrays shaped like the logits.
+
+    An element of weight 0 is one of label and logit 0.
+    """
+    absent = weights_of(head, batch) == 0
+    z, x = (np.where(absent, 0, array).astype(np.float64) for array in (batch.labels, batch.logits))
+    family = head._family
+
+    def sized(value: NumPyArray) -> Expected:
+        """A value of which only the arguments are known."""
+        return Expected(value, abs(value) + (1 + abs(x)) * (1 + abs(z) + abs(np.asarray(head._mean(x)))))
+
+    with np.errstate(all="ignore"):
+        if family.name in _TEXTBOOK:
+            found = _TEXTBOOK[family.name](z, x)
+        else:
+            functions = (family.loss, family.gradient, family.hessian)
+            loss, gradient, hessian = (sized(function(z, x)) for function in functions)
+            found = Pointwise(loss, gradient, hessian, mean=sized(family.inverse_link(x)))
+        if head._loss_fn is not None:
+            losses = head._losses(z, x, batch.arguments(head)[2])
+            found = Pointwise(sized(losses), gradient=None, hessian=None, mean=found.mean)
+        plain = type(head)._mean in (Head._mean, RegressionHead._mean)
+        if not plain or getattr(head, "_inverse_link_fn", None) is not None:
+            found = found._replace(mean=sized(np.asarray(head._mean(x))))
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Reduction
+
+
+def weights_of(head: Head, batch: Batch) -> NumPyArray:
+    """The weights as the head reads them from their column, in float64."""
+    weights = batch.weights.astype(np.float64)
+    column = head._weight_column
+    if isinstance(column, NumericColumn) and column.normalizer_fn is not None:
+        weights = np.asarray(column.normalizer_fn(weights))
+    return weights
+
+
+def divisor(head: Head, batch: Batch) -> float:
+    """What the head divides the sum of the weighted losses by; 0 stands for the loss 0."""
+    weights = weights_of(head, batch)
+    if head.loss_reduction == Reduction.SUM:
+        return 1.0
+    if head.loss_reduction == Reduction.MEAN:
+        return float(weights.sum())
+    if head.loss_reduction == Reduction.SUM_OVER_NONZERO_WEIGHTS:
+        return float((weights != 0).sum())
+    return float(weights.size)
+
+
+def loss(head: Head, batch: Batch) -> Expected:
+    """The reduced loss."""
+    by = divisor(head, batch)
+    weights = weights_of(head, batch)
+    losses = pointwise(head, batch).loss
+    return Expected(*(float((weights * part).sum()) / by if by else 0.0 for part in losses))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Metrics
+
+
+def results(head: Head, batch: Batch) -> dict[str, Expected]:
+    """Every metric of the batch, by key."""
+    present = weights_of(head, batch) != 0
+    weights = weights_of(head, batch)[present]
+    labels, logits = (array[present].astype(np.float64) for array in (batch.labels, batch.logits))
+    points = pointwise(head, batch)
+    losses, means = (Expected(*(part[present] for part in each)) for each in (points.loss, points.mean))
+
+    def mean(values: NumPyArray) -> float:
+        return float((weights * values).sum() / weights.sum()) if weights.size else 0.0
+
+    with np.errstate(all="ignore"):
+        known = {
+            MetricKeys.LOSS_MEAN: Expected(*map(mean, losses)),
+            MetricKeys.PREDICTION_MEAN: Expected(*map(mean, means)),
+            MetricKeys.LABEL_MEAN: Expected(mean(labels), mean(abs(labels))),
+            MetricKeys.ACCURACY_BASELINE: Expected(max(mean(labels), 1 - mean(labels)) if weights.size else 0.0, 1.0),
+        }
+        found: dict[str, Expected] = {str(key): value for key, value in known.items()}
+        for recipe in {measure.recipe for measure in head._measures}:
+            if isinstance(recipe, ThresholdCounts):
+                found |= _shares(labels, logits > 0, weights)
+                for threshold in recipe.thresholds:
+                    found |= _shares(labels, means.value > threshold, weights, f"/positive_threshold_{threshold:g}")
+            elif isinstance(recipe, (RankingSummary, ScoreBuckets)):
+                scores = logits if isinstance(recipe, RankingSummary) else _keras_buckets(means.value, recipe)
+                found |= {key: Expected(area, 1.0) for key, area in _areas(labels, scores, weights).items()}
+        if any(measure.key not in found for measure in head._measures):
+            # Of a metric that the kit does not know: what the head says on float64 NumPy.
+            own = head.results(head.statistics(*batch.astype(np.float64).arguments(head)))
+            unknown = {m.key: float(own[head._key(m)]) for m in head._measures if m.key not in found}
+            size = 1 + found[MetricKeys.LOSS_MEAN].size
+            found |= {key: Expected(value, size + abs(value)) for key, value in unknown.items()}
+    return {head._key(measure): found[measure.key] for measure in head._measures}
+
+
+def _shares(labels: NumPyArray, positive: NumPyArray, weights: NumPyArray, at: str = "") -> dict[str, Expected]:
+    """Accuracy, precision and recall, given which examples are taken for positive."""
+    tp, fn = (weights * labels)[positive].sum(), (weights * labels)[~positive].sum()
+    fp, tn = (weights * (1 - labels))[positive].sum(), (weights * (1 - labels))[~positive].sum()
+    return {
+        MetricKeys.ACCURACY + at: Expected((tp + tn) / (tp + tn + fp + fn) if weights.size else 0.0, 1.0),
+        MetricKeys.PRECISION + at: Expected(tp / (tp + fp) if tp + fp else 0.0, 1.0),
+        MetricKeys.RECALL + at: Expected(tp / (tp + fn) if tp + fn else 0.0, 1.0),
+    }
+
+
+def _keras_buckets(probabilities: NumPyArray, recipe: ScoreBuckets) -> NumPyArray:
+    """Keras's thresholds tell no more of a probability than its bucket."""
+    scaled = probabilities.astype(np.float32) * np.float32(recipe.num_thresholds - 1)
+    return np.asarray(np.maximum(np.ceil(scaled) - 1, 0))
+
+
+def _areas(labels: NumPyArray, scores: NumPyArray, weights: NumPyArray) -> dict[str, float]:
+    """Both areas, from the order of the scores: shares of pairs, and Davis and Goadrich's integral score by score."""
+    positive, negative = weights * labels, weights * (1 - labels)
+    pairs = np.outer(positive, negative)
+    ahead = (scores[:, None] > scores) + (scores[:, None] == scores) / 2
+    area = tp = fp = 0.0
+    for score in np.unique(scores)[::-1]:
+        p, n = positive[scores == score].sum(), negative[scores == score].sum()
+        if p > 0:
+            slope = p / (p + n)
+            intercept = tp - slope * (tp + fp)
+            area += slope * (p + (intercept * math.log1p((p + n) / (tp + fp)) if tp + fp else 0.0))
+        tp, fp = tp + p, fp + n
+    return {
+        MetricKeys.AUC: float((pairs * ahead).sum() / pairs.sum()) if pairs.sum() else 0.0,
+        MetricKeys.AUC_PR: float(area / tp) if tp else 0.0,
+    }
+
+
+def areas_by_rank(head: Head, batch: Batch) -> dict[str, float]:
+    """Both areas by rank of the logits."""
+    present = weights_of(head, batch) != 0
+    labels, logits = (array[present].astype(np.float64) for array in (batch.labels, batch.logits))
+    return _areas(labels, logits, weights_of(head, batch)[present])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Predictions
+
+
+def predictions(head: Head, batch: Batch) -> dict[str, Expected]:
+    """Every numeric prediction, by key."""
+    there = batch.weighing(1.0)
+    x = batch.logits.astype(np.float64)
+    mean = pointwise(head, there).mean
+    known = {
+        PredictionKeys.LOGITS: Expected(x, 0 * abs(x)),
+        PredictionKeys.PREDICTIONS: mean,
+        PredictionKeys.LOGISTIC: mean,
+    }
+    if PredictionKeys.PROBABILITIES in (own := head.predictions(x)):
+        opposite = pointwise(head, Batch(there.labels, -there.logits, there.weights)).mean
+        both = (np.concatenate([a, b], axis=-1) for a, b in zip(opposite, mean, strict=True))
+        known[PredictionKeys.PROBABILITIES] = Expected(*both)
+        known[PredictionKeys.CLASS_IDS] = Expected(x > 0, 0.0 * x)
+    found: dict[str, Expected] = {str(key): value for key, value in known.items() if key in own}
+    for key in own.keys() - found.keys():
+        value = np.asarray(own[key])
+        if value.dtype.kind in "biuf":
+            found[key] = Expected(value, abs(value) + 1.0)
+    return found
