@@ -56,6 +56,7 @@ def check_law(
         deadline=None,
         database=None,
         derandomize=True,
+        print_blob=False,
         phases=(Phase.generate, Phase.shrink),
         report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
