@@ -1,6 +1,7 @@
 """Model heads on any array library: from logits to loss, predictions and metrics."""
 
 from glmheads import kernels
+from glmheads.backends.blocks import threads
 from glmheads.estimator_spec import EstimatorSpec, ModeKeys
 from glmheads.families import Family
 from glmheads.features import NumericColumn, numeric_column
@@ -39,4 +40,5 @@ __all__ = [
     "kernels",
     "logistic_regression_head",
     "numeric_column",
+    "threads",
 ]

@@ -15,6 +15,13 @@ __all__ = ["BERNOULLI", "GAUSSIAN", "POISSON", "POISSON_WITHOUT_CONSTANT", "Fami
 
 _INFINITY = float("inf")
 
+_KERNELS = (links.__name__, losses.__name__)
+_TOGETHER: dict[tuple[Callable[..., Array], Callable[..., Array]], Callable[..., tuple[Array, Array]]] = {
+    (losses.sigmoid_cross_entropy, losses.sigmoid_cross_entropy_gradient): losses.sigmoid_cross_entropy_with_gradient,
+    (losses.sigmoid_cross_entropy, links.sigmoid): losses.sigmoid_cross_entropy_with_mean,
+}
+"""Kernels that compute two others in one go."""
+
 
 @dataclass(frozen=True)
 class Family:
@@ -53,6 +60,25 @@ class Family:
     hessian: Callable[[Array, Array], Array]
     inverse_link: Callable[[Array], Array]
     label_range: tuple[float, float]
+
+    @property
+    def portable(self) -> bool:
+        """Whether the functions are kernels of this library, which take arrays of any other.
+
+        Then PyTorch tensors on the CPU are computed as the NumPy arrays with which they share memory.
+        """
+        functions = (self.loss, self.gradient, self.hessian, self.inverse_link)
+        return all(getattr(f, "func", f).__module__ in _KERNELS for f in functions)
+
+    def loss_and_gradient(self, labels: Array, logits: Array) -> tuple[Array, Array]:
+        """``loss`` and ``gradient``, with the work that they share done once where that is known."""
+        together = _TOGETHER.get((self.loss, self.gradient))
+        return together(labels, logits) if together else (self.loss(labels, logits), self.gradient(labels, logits))
+
+    def loss_and_mean(self, labels: Array, logits: Array) -> tuple[Array, Array]:
+        """``loss`` and ``inverse_link``, likewise."""
+        together = _TOGETHER.get((self.loss, self.inverse_link))
+        return together(labels, logits) if together else (self.loss(labels, logits), self.inverse_link(logits))
 
     @property
     def label_rule(self) -> str:

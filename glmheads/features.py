@@ -306,9 +306,9 @@ def check_weights(weights: Array | None) -> Array | None:
     ValueError
         If a weight at hand is negative, infinite or NaN.
     """
-    if weights is None:
-        return None
-    return _refuse(weights, _outside(weights, 0.0, float("inf")), None, "weights must be finite and >= 0", "weights")
+    if weights is None or _is_within(weights, 0.0, _INFINITY):
+        return weights
+    return _refuse(weights, _outside(weights, 0.0, _INFINITY), None, "weights must be finite and >= 0", "weights")
 
 
 def check_labels(labels: Array, weights: Array | None, low: float, high: float, messages: tuple[str, str]) -> Array:
@@ -322,19 +322,39 @@ def check_labels(labels: Array, weights: Array | None, low: float, high: float, 
     ValueError
         If a label at hand is not allowed and its weight is not 0.
     """
+    if _is_within(labels, low, high):
+        return labels
     too_high, too_low = messages
     if too_high != too_low:
         labels = _refuse(labels, labels > high, weights, too_high, "labels")
     return _refuse(labels, _outside(labels, low, high), weights, too_low, "labels")
 
 
+_INFINITY = float("inf")
+
+
+def _is_within(values: Array, low: float, high: float) -> bool:
+    """Whether all values are known to be finite numbers from `low` to `high`: the quick answer for what is right."""
+    backend = backends.of(values)
+    if not backend.at_hand(values):
+        return False
+    if 0 in values.shape:
+        return True
+    least, most = backend.xp.min(values), backend.xp.max(values)
+    # Under jax.jit, what is computed of an array at hand (a closed-over constant) is traced.
+    if not backend.at_hand(least):
+        return False
+    least, most = float(least), float(most)
+    return low <= least and most <= high and least > -_INFINITY and most < _INFINITY
+
+
 def _outside(values: Array, low: float, high: float) -> Array:
     """Which values are not finite numbers from `low` to `high`."""
     xp = backends.of(values).xp
     inside = xp.isfinite(values)
-    if low > -float("inf"):
+    if low > -_INFINITY:
         inside = inside & (values >= low)
-    if high < float("inf"):
+    if high < _INFINITY:
         inside = inside & (values <= high)
     return ~inside
 
@@ -344,7 +364,6 @@ def _refuse(values: Array, bad: Array, weights: Array | None, message: str, name
     xp = backend.xp
     if weights is not None:
         bad = bad & (weights != 0)
-    # Under jax.jit, what is computed of an array at hand (a closed-over constant) is traced.
     if not backend.at_hand(bad):
         return xp.where(bad, xp.full_like(values, float("nan")), values)
     if bool(xp.any(bad)):

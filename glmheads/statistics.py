@@ -9,11 +9,15 @@ added (means, counts at thresholds, histograms), and `Ranking`, the summary of t
 
 import hashlib
 import json
+import math
+import operator
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import reduce
 from os import PathLike
+from types import MappingProxyType
 from typing import IO, Any, ClassVar, Protocol
 from zipfile import BadZipFile
 
@@ -22,7 +26,7 @@ import numpy as np
 from glmheads import backends
 from glmheads.backends import Array
 from glmheads.kernels import curves, ranking, thresholds
-from glmheads.kernels.reductions import Pair, add, total, value
+from glmheads.kernels.reductions import Pair, add, segment_total, total, value
 from glmheads.kernels.thresholds import Confusion, Event
 
 __all__ = [
@@ -41,6 +45,24 @@ __all__ = [
 ]
 
 
+class _once:  # noqa: N801
+    """A property that is computed once; ``functools.cached_property`` takes a lock, which torch.compile refuses."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = f"_{name}_once"
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        if self.name not in instance.__dict__:
+            instance.__dict__[self.name] = self.function(instance)
+        return instance.__dict__[self.name]
+
+
 Area = Callable[[curves.Masses], Array]
 """An area under a curve as a function of masses by score."""
 
@@ -50,18 +72,6 @@ Area = Callable[[curves.Masses], Array]
 
 class Part(Protocol):
     """What is known of the data for some metrics: arrays, and how two parts are added."""
-
-    kind: ClassVar[str]
-
-    def keys(self) -> tuple[str, ...]:
-        """What tells the arrays apart."""
-
-    def arrays(self) -> list[Array]:
-        """The arrays, in a fixed order."""
-
-    @classmethod
-    def from_arrays(cls, keys: tuple[str, ...], arrays: Sequence[Array]) -> "Part":
-        """The part that holds these arrays."""
 
     def __add__(self, other: Any) -> "Part": ...
 
@@ -80,20 +90,9 @@ class Sums:
     """Named sums, each a pair of arrays of one shape."""
 
     values: Mapping[str, Pair]
-    kind: ClassVar[str] = "sums"
 
     def __getitem__(self, key: str) -> Array:
         return value(self.values[key])
-
-    def keys(self) -> tuple[str, ...]:
-        return tuple(self.values)
-
-    def arrays(self) -> list[Array]:
-        return [array for pair in self.values.values() for array in pair]
-
-    @classmethod
-    def from_arrays(cls, keys: tuple[str, ...], arrays: Sequence[Array]) -> "Sums":
-        return cls({key: Pair(arrays[2 * i], arrays[2 * i + 1]) for i, key in enumerate(keys)})
 
     def __add__(self, other: "Sums") -> "Sums":
         return Sums({key: add(pair, other.values[key]) for key, pair in self.values.items()})
@@ -113,17 +112,6 @@ class Ranking:
     """The summary of the scores that bounds the areas: slots as in `kernels.ranking`, shape (4 or 6, m)."""
 
     slots: Array
-    kind: ClassVar[str] = "ranking"
-
-    def keys(self) -> tuple[str, ...]:
-        return ("slots",)
-
-    def arrays(self) -> list[Array]:
-        return [self.slots]
-
-    @classmethod
-    def from_arrays(cls, keys: tuple[str, ...], arrays: Sequence[Array]) -> "Ranking":
-        return cls(arrays[0])
 
     def __add__(self, other: "Ranking") -> "Ranking":
         return self._with(ranking.concat, other.slots)
@@ -170,9 +158,6 @@ class Ranking:
         return Ranking(np.concatenate([np.stack([lo, hi]), masses.hi, masses.lo]))
 
 
-_KINDS: dict[str, type[Sums] | type[Ranking]] = {kind.kind: kind for kind in (Sums, Ranking)}
-
-
 def _convert(pair: Pair, dtype: Any) -> Pair:
     """A pair of NumPy arrays in another dtype, right to its precision."""
     if pair.hi.dtype == dtype:
@@ -188,12 +173,12 @@ def _convert(pair: Pair, dtype: Any) -> Pair:
 # How parts are measured
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Batch:
-    """What a recipe may read of a batch: arrays of shape (n, d), float32 or float64.
+    """What a recipe may read of a batch: arrays of shape (n,), float32 or float64.
 
-    Weights have the shape of the others, or are None where every weight is 1. A label or a weight that is not allowed
-    is NaN here, where it could not be refused; what has weight 0 is 0 in labels and logits, whatever it was.
+    Weights are None where every weight is 1. A label or a weight that is not allowed is NaN here, where it could not be
+    refused; what has weight 0 is 0 in labels and logits, whatever it was. What several recipes need is computed once.
     """
 
     labels: Array
@@ -202,22 +187,63 @@ class Batch:
     losses: Array
     predictions: Array
 
+    @property
+    def backend(self) -> backends.Backend:
+        """That of the arrays."""
+        return backends.of(self.logits)
+
     def weigh(self, values: Array) -> Array:
         """``weights * values``"""
         return values if self.weights is None else self.weights * values
 
-    def masses(self) -> tuple[Array, Array, Array]:
-        """Logits, positive mass w z and negative mass w (1 − z) of every element, flat; no mass where one is NaN."""
-        backend = backends.of(self.logits)
-        xp = backend.xp
-        # In float32 the products would be rounded more than the bounds of the areas allow for.
-        dtype = backend.accumulation_dtype(backend.device(self.logits))
+    @_once
+    def unknown(self) -> dict[str, Array]:
+        """Which elements of logits, labels and weights are NaN, for those arrays that may have any."""
+        arrays = {"logits": self.logits, "labels": self.labels, "weights": self.weights}
+        masks = {key: self.backend.xp.isnan(array) for key, array in arrays.items() if array is not None}
+        return {key: mask for key, mask in masks.items() if self.backend.may_have(mask)}
+
+    @_once
+    def _known(self) -> tuple[Array, Array | None]:
+        """Labels and weights in the accumulation dtype, both 0 where anything is NaN."""
+        # In float32 the products of the two would be rounded more than the bounds of the areas allow for.
+        xp = self.backend.xp
+        dtype = self.backend.accumulation_dtype(self.backend.device(self.logits))
         labels = xp.astype(self.labels, dtype, copy=False)
         weights = None if self.weights is None else xp.astype(self.weights, dtype, copy=False)
-        positive, negative = (z if weights is None else weights * z for z in (labels, 1 - labels))
-        known = ~(xp.isnan(self.logits) | xp.isnan(positive))
-        arrays = (self.logits, positive, negative)
-        return tuple(xp.reshape(xp.where(known, a, xp.zeros_like(a)), (-1,)) for a in arrays)
+        if self.unknown:
+            absent = reduce(operator.or_, self.unknown.values())
+            zeros = xp.zeros_like(labels)
+            labels = xp.where(absent, zeros, labels)
+            weights = xp.where(absent, zeros, xp.ones_like(labels) if weights is None else weights)
+        return labels, weights
+
+    @_once
+    def masses(self) -> tuple[Array, Array]:
+        """Positive mass w z and negative mass w (1 − z) of every element; none where anything is NaN."""
+        labels, weights = self._known
+        if weights is None:
+            return labels, 1 - labels
+        positive = weights * labels
+        return positive, weights - positive if self._has_hard_labels else weights * (1 - labels)
+
+    @_once
+    def _has_hard_labels(self) -> bool:
+        """Whether all labels are known to be 0 or 1."""
+        return not self.backend.may_have((self.labels != 0) & (self.labels != 1))
+
+    def histogram(self, places: Array, length: int) -> Pair:
+        """The masses by place, given as integers of shape (n,): pairs of shape (2, length), negatives first."""
+        xp = self.backend.xp
+        if self._has_hard_labels:
+            labels, weights = self._known
+            places = places + length * xp.astype(labels, places.dtype)
+            weights = xp.ones_like(labels) if weights is None else weights
+            both = segment_total(weights, places, 2 * length)
+        else:
+            positive, negative = self.masses
+            both = segment_total(xp.concat([negative, positive]), xp.concat([places, places + length]), 2 * length)
+        return Pair(*(xp.reshape(part, (2, length)) for part in both))
 
 
 class Recipe(Protocol):
@@ -238,13 +264,11 @@ class Validity:
     name: ClassVar[str] = "validity"
 
     def measure(self, batch: Batch) -> Sums:
-        xp = backends.of(batch.logits).xp
-
-        def count(array: Array) -> Pair:
-            return total(xp.astype(xp.isnan(array), xp.float32))
-
-        weights = batch.labels[:0, ...] if batch.weights is None else batch.weights
-        return Sums({"logits": count(batch.logits), "labels": count(batch.labels), "weights": count(weights)})
+        xp = batch.backend.xp
+        none = batch.labels[:0]
+        return Sums(
+            {key: total(xp.astype(batch.unknown.get(key, none), xp.float32)) for key in ("logits", "labels", "weights")}
+        )
 
 
 @dataclass(frozen=True)
@@ -254,7 +278,7 @@ class MeanSums:
     name: ClassVar[str] = "means"
 
     def measure(self, batch: Batch) -> Sums:
-        xp = backends.of(batch.logits).xp
+        xp = batch.backend.xp
         weights = xp.ones_like(batch.labels) if batch.weights is None else batch.weights
         return Sums(
             {
@@ -278,10 +302,8 @@ class ThresholdCounts:
         object.__setattr__(self, "events", thresholds.events(self.thresholds))
 
     def measure(self, batch: Batch) -> Sums:
-        xp = backends.of(batch.logits).xp
-        _, positive, negative = batch.masses()
-        cells = xp.reshape(thresholds.cells(batch.predictions, batch.logits, self.events), (-1,))
-        return Sums({"cells": thresholds.histogram(cells, positive, negative, len(self.events) + 1)})
+        cells = thresholds.cells(batch.predictions, batch.logits, self.events)
+        return Sums({"cells": batch.histogram(cells, len(self.events) + 1)})
 
     def confusion(self, threshold: float | None, part: Sums) -> Confusion:
         """Confusion masses at one of the thresholds, or for None of the class ids."""
@@ -297,11 +319,8 @@ class ScoreBuckets:
     name: ClassVar[str] = "buckets"
 
     def measure(self, batch: Batch) -> Sums:
-        xp = backends.of(batch.logits).xp
-        _, positive, negative = batch.masses()
-        p = xp.reshape(batch.predictions, (-1,))
-        buckets = thresholds.keras_buckets(xp.where(xp.isnan(p), xp.zeros_like(p), p), self.num_thresholds)
-        return Sums({"buckets": thresholds.histogram(buckets, positive, negative, self.num_thresholds - 1)})
+        buckets = thresholds.keras_buckets(batch.predictions, self.num_thresholds)
+        return Sums({"buckets": batch.histogram(buckets, self.num_thresholds - 1)})
 
     def area(self, area: Area, part: Sums) -> Array:
         """An area by the thresholds: a 0-d array."""
@@ -331,7 +350,7 @@ class RankingSummary:
     name: ClassVar[str] = "ranking"
 
     def measure(self, batch: Batch) -> Ranking:
-        return Ranking(ranking.from_scores(*batch.masses()))
+        return Ranking(ranking.from_scores(batch.logits, *batch.masses))
 
     def area(self, area: Area, part: Ranking) -> Array:
         """The area by rank, within its bounds: a 0-d array."""
@@ -353,7 +372,7 @@ class RegularizationSums:
     name: ClassVar[str] = "regularization"
 
     def measure(self, batch: Batch) -> Sums:
-        none = total(batch.labels[:0, ...])
+        none = total(batch.labels[:0])
         return Sums({"loss": none, "calls": none})
 
     @staticmethod
@@ -372,7 +391,7 @@ class RegularizationSums:
 # The record
 
 _FORMAT = "glmheads.Statistics"
-_VERSION = 1
+_VERSION = 2
 
 # What reading a damaged npz file may raise: RuntimeError where a bit says that it is encrypted or compressed otherwise.
 _DAMAGED = (
@@ -388,14 +407,17 @@ _DAMAGED = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+Form = tuple[str, tuple[tuple[str, tuple[int, ...]], ...] | None]
+"""A part's name, and the keys and shapes of its sums, or None for a `Ranking`."""
+
+
 class Statistics:
     """All that an evaluation reports is a function of this record; records of one head add up.
 
     A record is made by ``Head.statistics`` and read by ``Head.results``, ``Head.bounds`` and ``Head.curves``. It is
     immutable, and a JAX pytree. Its size depends on the shapes of the data alone, and is at most about 1 MiB.
 
-    Attributes
+    Parameters
     ----------
     config : str
         What the head that made the record measures, as JSON; only records of equal `config` add up.
@@ -412,11 +434,56 @@ class Statistics:
     1.0
     """
 
-    config: str
-    parts: Mapping[str, Part]
+    # The sums of all parts lie end to end in two arrays, their high and their low parts: two records are added by a
+    # handful of operations, however many parts they have.
 
-    def __post_init__(self) -> None:
+    config: str
+    _forms: tuple[Form, ...]
+    _arrays: tuple[Array, ...]
+
+    def __init__(self, config: str, parts: Mapping[str, Part]) -> None:
+        forms: list[Form] = []
+        pairs: list[Pair] = []
+        slots: list[Array] = []
+        for name, part in parts.items():
+            if isinstance(part, Sums):
+                pairs.extend(part.values.values())
+                forms.append((name, tuple((key, tuple(pair.hi.shape)) for key, pair in part.values.items())))
+            else:
+                assert isinstance(part, Ranking)
+                slots.append(part.slots)
+                forms.append((name, None))
+        self._set(config, tuple(forms), (*(_pack(pairs) if pairs else ()), *slots))
+
+    def _set(self, config: str, forms: tuple[Form, ...], arrays: Sequence[Array]) -> None:
+        self.config, self._forms, self._arrays = config, forms, tuple(arrays)
         backends.make_traceable(Statistics)
+
+    @_once
+    def parts(self) -> Mapping[str, Part]:
+        """The parts by name."""
+        found: dict[str, Part] = {}
+        rankings = iter(self._rankings)
+        at = 0
+        for name, shapes in self._forms:
+            if shapes is None:
+                found[name] = Ranking(next(rankings))
+                continue
+            sums: dict[str, Pair] = {}
+            for key, shape in shapes:
+                size = math.prod(shape)
+                sums[key] = Pair(*(_unpack(array, at, size, shape) for array in self._sums))
+                at += size
+            found[name] = Sums(sums)
+        return MappingProxyType(found)
+
+    @property
+    def _sums(self) -> tuple[Array, ...]:
+        return self._arrays[: len(self._arrays) - len(self._rankings)]
+
+    @property
+    def _rankings(self) -> tuple[Array, ...]:
+        return self._arrays[len(self._arrays) - sum(shapes is None for _, shapes in self._forms) :]
 
     # Adding
 
@@ -435,44 +502,54 @@ class Statistics:
                 "statistics of differently configured heads don't add up: "
                 f"the left head is {self.config}, the right one {other.config}"
             )
-        if not (self.parts and other.parts):
-            return self if self.parts else other
+        if not (self._forms and other._forms):
+            return self if self._forms else other
         left, right = _in_one_library(self, other)
-        parts = dict(left.parts)
-        with backends.of(left.arrays()[0]).quiet():
+        with backends.of(left._arrays[0]).quiet():
+            if left._forms == right._forms:
+                sums = add(Pair(*left._sums), Pair(*right._sums)) if left._sums else ()
+                slots = ((Ranking(a) + Ranking(b)).slots for a, b in zip(left._rankings, right._rankings, strict=True))
+                return Statistics.from_arrays(left.structure(), (*sums, *slots))
+            parts = dict(left.parts)
             for name, part in right.parts.items():
                 parts[name] = parts[name] + part if name in parts else part
         return Statistics(self.config, parts)
 
+    def with_part(self, name: str, part: Part) -> "Statistics":
+        """The record with one part more, or another one of that name."""
+        return Statistics(self.config, {**self.parts, name: part})
+
     def settled(self) -> "Statistics":
         """The same record within its bound on memory, which one made of many examples at once may exceed."""
-        return Statistics(self.config, {name: part.settled() for name, part in self.parts.items()})
+        slots = (Ranking(array).settled().slots for array in self._rankings)
+        return Statistics.from_arrays(self.structure(), (*self._sums, *slots)) if self._rankings else self
 
     def padded(self) -> "Statistics":
         """The same record in the largest shape that it can grow to, which adding keeps."""
-        return Statistics(self.config, {name: part.padded() for name, part in self.parts.items()})
+        slots = (Ranking(array).padded().slots for array in self._rankings)
+        return Statistics.from_arrays(self.structure(), (*self._sums, *slots))
 
     # Arrays
 
     def arrays(self) -> list[Array]:
         """All arrays of the record, in a fixed order."""
-        return [array for part in self.parts.values() for array in part.arrays()]
+        return list(self._arrays)
 
-    def structure(self) -> tuple[str, tuple[tuple[str, str, tuple[str, ...]], ...]]:
+    def structure(self) -> tuple[str, tuple[Form, ...]]:
         """What the record is beside its arrays: hashable, as a JAX pytree needs."""
-        return self.config, tuple((name, part.kind, part.keys()) for name, part in self.parts.items())
+        return self.config, self._forms
 
     @classmethod
-    def from_arrays(cls, structure: Any, arrays: Sequence[Array]) -> "Statistics":
-        """The record of this structure that holds these arrays."""
+    def from_arrays(cls, structure: tuple[str, Sequence[Any]], arrays: Sequence[Array]) -> "Statistics":
+        """The record of this structure, as it is or read from JSON, that holds these arrays."""
         config, forms = structure
-        parts: dict[str, Part] = {}
-        position = 0
-        for name, kind, keys in forms:
-            count = len(keys) * (2 if kind == Sums.kind else 1)
-            parts[name] = _KINDS[kind].from_arrays(tuple(keys), arrays[position : position + count])
-            position += count
-        return cls(config, parts)
+        if not isinstance(forms, tuple):
+            forms = tuple(
+                (name, shapes and tuple((key, tuple(shape)) for key, shape in shapes)) for name, shapes in forms
+            )
+        record = cls.__new__(cls)
+        record._set(config, forms, arrays)
+        return record
 
     def map(self, function: Callable[[Array], Array]) -> "Statistics":
         """The record with `function` applied to every array."""
@@ -593,6 +670,17 @@ class Statistics:
         if digest != _digest(header, arrays):
             raise ValueError(f"{label} is damaged: its content does not match its checksum")
         return cls.from_arrays(structure, arrays)
+
+
+def _pack(pairs: Sequence[Pair]) -> Pair:
+    """The pairs' elements end to end."""
+    xp = backends.of(pairs[0].hi).xp
+    return Pair(*(xp.concat([xp.reshape(pair[i], (-1,)) for pair in pairs]) for i in (0, 1)))
+
+
+def _unpack(array: Array, at: int, size: int, shape: tuple[int, ...]) -> Array:
+    # Under a transformation that has mapped over records, the array has axes in front.
+    return backends.of(array).xp.reshape(array[..., at : at + size], (*array.shape[:-1], *shape))
 
 
 def _digest(header: str, arrays: list[Any]) -> str:

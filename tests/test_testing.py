@@ -216,10 +216,12 @@ def flipped_inequality_of_class_ids(monkeypatch):
 def flipped_inequality_at_a_threshold(monkeypatch):
     cells = thresholds.cells
     monkeypatch.setattr(thresholds, "cells", lambda p, x, events: cells(p, x, events) + (p == 0.75))
-    head = gh.BinaryClassHead(thresholds=[0.75])
-    mean = head._mean
-    head._mean = lambda x: np.where(x == 2, 0.75, mean(x))  # no logit of float32 has this probability by itself
-    return head
+
+    class Wrong(gh.BinaryClassHead):
+        def _mean(self, x):
+            return np.where(x == 0, 0.75, super()._mean(x))  # no logit of float32 has this probability by itself
+
+    return Wrong(thresholds=[0.75])
 
 
 @breaks("agreement")
@@ -258,8 +260,13 @@ def clipped_probability(monkeypatch):
 
 @breaks("agreement")
 def soft_labels_are_rounded(monkeypatch):
-    cells = statistics.Batch.masses
-    monkeypatch.setattr(statistics.Batch, "masses", lambda batch: cells(replace(batch, labels=np.round(batch.labels))))
+    known = statistics.Batch._known.function
+
+    def rounded(batch: Any) -> Any:
+        labels, weights = known(batch)
+        return np.round(labels), weights
+
+    monkeypatch.setattr(statistics.Batch, "_known", property(rounded))
     return binary()
 
 
@@ -364,7 +371,7 @@ def right_counts_are_lost(monkeypatch):
 
     def lossy(left: Any, right: Any) -> Any:
         kept = {name: part for name, part in right.parts.items() if name != "thresholds" or name not in left.parts}
-        return add(left, replace(right, parts=kept))
+        return add(left, statistics.Statistics(right.config, kept))
 
     monkeypatch.setattr(statistics.Statistics, "__add__", lossy)
     return binary()

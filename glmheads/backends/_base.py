@@ -30,6 +30,10 @@ class Backend:
     trims = True
     """Whether arrays whose length depends on values cost nothing extra (no recompilation, no synchronisation)."""
     has_autograd = False
+    compiles = False
+    """Whether the library has a compiler, which `compile` uses."""
+    borrows = False
+    """Whether `fold` and `fill` may give a kernel NumPy arrays in place of this library's."""
 
     def __init__(self, xp: Namespace) -> None:
         self.xp = xp
@@ -67,6 +71,13 @@ class Backend:
         """No warnings of overflow or invalid operations: kernels give infinity and NaN where they are the answer."""
         return np.errstate(all="ignore")
 
+    def may_have(self, mask: Array) -> bool:
+        """Whether any element is true, as far as can be known without waiting.
+
+        What only such elements need may be left out where there are none.
+        """
+        return not self.at_hand(mask) or bool(self.xp.any(mask))
+
     # Moving
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
@@ -99,11 +110,16 @@ class Backend:
         """The array, which a compiler must not see through: XLA takes (c + x) − c for x where c is a constant."""
         return x
 
-    def log1p_exp(self, x: Array) -> Array:
-        """log(1 + exp(x)) for x ≤ 0."""
-        return self.xp.log1p(self.xp.exp(x))
+    def exp_log1p(self, x: Array) -> tuple[Array, Array]:
+        """exp(x) and log(1 + exp(x)) for x ≤ 0."""
+        e = self.xp.exp(x)
+        return e, self.xp.log1p(e)
 
-    # Operations that the standard lacks
+    # Operations that the standard lacks, or that a library has in a faster form
+
+    def argsort(self, x: Array) -> Array:
+        """An order in which the elements of `x`, shape (n,), ascend; equal ones may come in any order."""
+        return self.xp.argsort(x, stable=False)
 
     def segment_sum(self, values: Array, segments: Array, length: int) -> Array:
         """Sum of the values of each segment: ``out[s] = sum(values[segments == s])``, shape (length,).
@@ -184,14 +200,42 @@ class Backend:
         """
         return function(*arrays, **options)
 
-    def run_blocks(
-        self,
-        kernel: Callable[..., Any],
-        arrays: tuple[Array | None, ...],
-        add: Callable[[Any, Any], Any],
-    ) -> Any:
-        """``kernel(*arrays)``, or the sum under `add` of the kernel on consecutive blocks of the arrays' first axis.
+    # What follows runs kernels: functions of arrays with one element, or one row, for each example, and of 0-d arrays.
+    # They know nothing of examples that are not theirs, so that a library may run them on one block after another.
 
-        How the arrays are cut depends on their size alone.
+    def runs_blocks(self, arrays: Sequence[Array | None]) -> bool:
+        """Whether `fold` and `fill` run a kernel on blocks, in which values can be looked at."""
+        return False
+
+    def fold(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...], add: Callable[[Any, Any], Any]) -> Any:
+        """``kernel(*arrays)``, or the sum under `add` of its results, which are records, on consecutive blocks.
+
+        A record has ``arrays()``, ``structure()`` and ``from_arrays(structure, arrays)``. How the arrays are cut
+        depends on their size alone.
         """
         return kernel(*arrays)
+
+    def fill(
+        self, kernel: Callable[..., Array], arrays: tuple[Array | None, ...], shape: tuple[int, ...], dtype: DType
+    ) -> Array:
+        """``kernel(*arrays)``, an array of this shape and dtype, or its results on blocks end to end."""
+        return kernel(*arrays)
+
+    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A pure function of arrays, compiled: it is traced when it is first called, and for other shapes again."""
+        return function
+
+    def differentiable(
+        self,
+        function: Callable[[Array], Array],
+        with_gradient: Callable[[Array], tuple[Array, Array]],
+        gradient: Callable[[Array], Array],
+        x: Array,
+        *others: Array | None,
+    ) -> Array:
+        """``function(x)``, a 0-d array, whose derivative may be had in closed form instead of by autograd.
+
+        `with_gradient` gives the value and the gradient in one pass, `gradient` as a function that autograd can follow.
+        `others` are the arrays that the functions close over.
+        """
+        return function(x)

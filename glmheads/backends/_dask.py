@@ -47,12 +47,7 @@ class _Dask(Backend):
         result = delayed(function, pure=True)(*arrays, **options)
         return da.from_delayed(result, shape=shape, dtype=arrays[0].dtype)
 
-    def run_blocks(
-        self,
-        kernel: Callable[..., Any],
-        arrays: tuple[Array | None, ...],
-        add: Callable[[Any, Any], Any],
-    ) -> Any:
+    def fold(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...], add: Callable[[Any, Any], Any]) -> Any:
         first = next(array for array in arrays if array is not None)
         blocks = [_row_blocks(array, first.chunks[0]) for array in arrays]
         run, plus = delayed(kernel), delayed(add)

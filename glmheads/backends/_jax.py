@@ -18,6 +18,7 @@ class _Jax(Backend):
     name = "jax"
     trims = False
     has_autograd = True
+    compiles = True
 
     def owns(self, array: Array) -> bool:
         return isinstance(array, jax.Array)
@@ -68,11 +69,11 @@ class _Jax(Backend):
         exponent, mantissa = (11, 52) if x.dtype == jnp.float64 else (8, 23)
         return jax.lax.reduce_precision(x, exponent, mantissa)
 
-    def log1p_exp(self, x: Array) -> Array:
+    def exp_log1p(self, x: Array) -> tuple[Array, Array]:
         # XLA's log1p is log(1 + e), 2.3 ulp off on the CPU; this puts back what 1 + e loses (Kahan).
         e = jnp.exp(x)
         u = self.rounded(1 + e)
-        return jnp.log(u) + (e - (u - 1)) / u
+        return e, jnp.log(u) + (e - (u - 1)) / u
 
     def segment_sum(self, values: Array, segments: Array, length: int) -> Array:
         return jax.ops.segment_sum(values, segments, num_segments=length)
@@ -97,13 +98,16 @@ class _Jax(Backend):
     def call(self, function: Callable[..., Array], *arrays: Array, shape: tuple[float, ...], **options: Any) -> Array:
         return _compiled(function, tuple(options))(*arrays, **options)
 
-    def run_blocks(
-        self,
-        kernel: Callable[..., Any],
-        arrays: tuple[Array | None, ...],
-        add: Callable[[Any, Any], Any],
-    ) -> Any:
+    def fold(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...], add: Callable[[Any, Any], Any]) -> Any:
         return _compiled(kernel, ())(*arrays)
+
+    def fill(
+        self, kernel: Callable[..., Array], arrays: tuple[Array | None, ...], shape: tuple[int, ...], dtype: DType
+    ) -> Array:
+        return _compiled(kernel, ())(*arrays)
+
+    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return jax.jit(function)
 
     def gradient(self, function: Callable[[Array], Array], x: Array) -> Array:
         return jax.grad(function)(x)

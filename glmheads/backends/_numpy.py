@@ -1,12 +1,12 @@
 """NumPy, on the host."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import array_api_compat.numpy
 import numpy as np
 
-from glmheads.backends._base import Array, Backend, Device
+from glmheads.backends import blocks
+from glmheads.backends._base import Array, Backend, Device, DType
 
 __all__ = ["BACKEND"]
 
@@ -31,9 +31,21 @@ class _NumPy(Backend):
     def from_numpy(self, array: np.ndarray[Any, Any], device: Device = None) -> Array:
         return array
 
-    def log1p_exp(self, x: Array) -> Array:
-        # NumPy's float32 exp and log1p are 2 ulp off each.
-        return np.log1p(np.exp(x, dtype=np.float64)).astype(x.dtype, copy=False)
+    def exp_log1p(self, x: Array) -> tuple[Array, Array]:
+        # NumPy's float32 exp is 2.5 ulp off.
+        e = np.exp(x, dtype=np.float64).astype(x.dtype, copy=False)
+        return e, np.log1p(e)
+
+    def argsort(self, x: Array) -> Array:
+        if x.dtype != np.float32:
+            return np.argsort(x)
+        # NumPy sorts integers three times as fast as it finds the order of floats: of those whose high half orders as
+        # the floats do, and whose low half is the position.
+        bits = x.view(np.int32)
+        ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+        keys = (ordered.astype(np.int64) << 32) | np.arange(len(x))
+        keys.sort()
+        return keys & 0xFFFFFFFF
 
     def segment_sum(self, values: Array, segments: Array, length: int) -> Array:
         return np.bincount(segments, weights=values, minlength=length).astype(values.dtype, copy=False)
@@ -45,31 +57,18 @@ class _NumPy(Backend):
             out[segments[starts]] = np.maximum.reduceat(values, starts)
         return out
 
-    def run_blocks(
-        self,
-        kernel: Callable[..., Any],
-        arrays: tuple[Array | None, ...],
-        add: Callable[[Any, Any], Any],
-    ) -> Any:
-        return in_blocks(kernel, arrays, add)
+    def runs_blocks(self, arrays: Sequence[Array | None]) -> bool:
+        return True
+
+    def fold(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...], add: Callable[[Any, Any], Any]) -> Any:
+        return blocks.fold(kernel, arrays, add, blocks.thread_count())
+
+    def fill(
+        self, kernel: Callable[..., Array], arrays: tuple[Array | None, ...], shape: tuple[int, ...], dtype: DType
+    ) -> Array:
+        out = np.empty(shape, dtype=dtype)
+        blocks.fill(out, kernel, arrays, blocks.thread_count())
+        return out
 
 
-# Elements of a block: temporaries of this size stay in a core's cache.
-_BLOCK = 128 * 1024
-
-
-def in_blocks(kernel: Callable[..., Any], arrays: tuple[Array | None, ...], add: Callable[[Any, Any], Any]) -> Any:
-    """`Backend.run_blocks` for arrays on the host, whose slices are views."""
-    first = next(array for array in arrays if array is not None)
-    rows = first.shape[0]
-    block = max(1, _BLOCK * rows // max(1, first.size if isinstance(first, np.ndarray) else first.numel()))
-    if rows <= block:
-        return kernel(*arrays)
-    total = None
-    for start in range(0, rows, block):
-        part = kernel(*(None if array is None else array[start : start + block] for array in arrays))
-        total = part if total is None else add(total, part)
-    return total
-
-
-BACKEND = _NumPy(array_api_compat.numpy)
+BACKEND = _NumPy(np)

@@ -1,15 +1,16 @@
 """PyTorch, on any device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import array_api_compat.torch
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 
+from glmheads.backends import blocks
 from glmheads.backends._base import Array, Backend, Device, DType
-from glmheads.backends._numpy import in_blocks
 
 __all__ = ["BACKEND"]
 
@@ -17,6 +18,8 @@ __all__ = ["BACKEND"]
 class _Torch(Backend):
     name = "torch"
     has_autograd = True
+    compiles = True
+    borrows = True
 
     def owns(self, array: Array) -> bool:
         return isinstance(array, torch.Tensor)
@@ -90,14 +93,85 @@ class _Torch(Backend):
         ]
         return torch.stack(columns, dim=-1)
 
-    def run_blocks(
+    # On the CPU a tensor shares its memory with a NumPy array, and the blocks are NumPy's; nothing is copied. Where
+    # autograd must see the operations, they are torch's own on whole tensors.
+
+    def runs_blocks(self, arrays: Sequence[Array | None]) -> bool:
+        given = [array for array in arrays if array is not None]
+        return all(self.at_hand(array) and not _differentiates(array) for array in given)
+
+    def fold(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...], add: Callable[[Any, Any], Any]) -> Any:
+        if not self.runs_blocks(arrays):
+            return kernel(*arrays)
+        record = blocks.fold(kernel, _views(arrays), add, _thread_count())
+        tensors = [torch.as_tensor(array) for array in record.arrays()]
+        return record.from_arrays(record.structure(), tensors)
+
+    def fill(
+        self, kernel: Callable[..., Array], arrays: tuple[Array | None, ...], shape: tuple[int, ...], dtype: DType
+    ) -> Array:
+        if not self.runs_blocks(arrays):
+            return kernel(*arrays)
+        out = torch.empty(shape, dtype=dtype)
+        blocks.fill(out.numpy(), kernel, _views(arrays), _thread_count())
+        return out
+
+    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return torch.compile(function, fullgraph=True)
+
+    def differentiable(
         self,
-        kernel: Callable[..., Any],
-        arrays: tuple[Array | None, ...],
-        add: Callable[[Any, Any], Any],
-    ) -> Any:
-        first = next(array for array in arrays if array is not None)
-        return in_blocks(kernel, arrays, add) if self.at_hand(first) else kernel(*arrays)
+        function: Callable[[Array], Array],
+        with_gradient: Callable[[Array], tuple[Array, Array]],
+        gradient: Callable[[Array], Array],
+        x: Array,
+        *others: Array | None,
+    ) -> Array:
+        wanted = self.at_hand(x) and x.requires_grad and torch.is_grad_enabled()
+        if not wanted or not self.runs_blocks([x.detach(), *others]):
+            return function(x)
+        return _ClosedForm.apply(x, with_gradient, gradient)  # type: ignore[no-untyped-call]
+
+
+def _differentiates(tensor: torch.Tensor) -> bool:
+    """Whether autograd would follow an operation on the tensor."""
+    if tensor.requires_grad and torch.is_grad_enabled():
+        return True
+    return forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
+
+
+def _views(tensors: Sequence[Array | None]) -> tuple[np.ndarray[Any, Any] | None, ...]:
+    given = (None if t is None else t.detach().float() if t.dtype == torch.bfloat16 else t.detach() for t in tensors)
+    return tuple(None if tensor is None else tensor.numpy() for tensor in given)
+
+
+def _thread_count() -> int:
+    return blocks.thread_count(at_most=torch.get_num_threads())
+
+
+class _ClosedForm(torch.autograd.Function):
+    """A function whose gradient comes with its value, and is itself a function that autograd can follow."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Array,
+        with_gradient: Callable[[Array], tuple[Array, Array]],
+        gradient: Callable[[Array], Array],
+    ) -> Array:
+        ctx.save_for_backward(x)
+        ctx.gradient = gradient
+        value, ctx.found = with_gradient(x.detach())
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, above: Array) -> Any:
+        (x,) = ctx.saved_tensors
+        found, ctx.found = ctx.found, None  # nobody else may hold it, so that it can become x.grad as it is
+        if found is None or torch.is_grad_enabled():
+            found = ctx.gradient(x)
+        found = found if not torch.is_grad_enabled() and above == 1 else found * above.to(found.dtype)
+        return found.to(x.dtype), None, None
 
 
 BACKEND = _Torch(array_api_compat.torch)

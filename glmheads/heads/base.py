@@ -6,10 +6,11 @@ that an evaluation does is here, once, on top of `Head.statistics`; the subclass
 
 import inspect
 import json
+import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from copy import copy
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from glmheads import backends
 from glmheads import features as inputs
@@ -17,11 +18,11 @@ from glmheads import metrics as metrics_
 from glmheads.backends import Array
 from glmheads.estimator_spec import EstimatorSpec, ExportOutput, ModeKeys, PredictOutput, training_op
 from glmheads.families import Family
-from glmheads.kernels.elementwise import is_integral, to_compute_dtype
-from glmheads.kernels.reductions import divisor, reduce, safe_divide
+from glmheads.kernels.elementwise import compute_dtype, is_integral, to_compute_dtype
+from glmheads.kernels.reductions import divisor, reduce, reduced, total, value, weigh
 from glmheads.metrics import REGULARIZATION, Measure, Metric
 from glmheads.names import PredictionKeys, Reduction
-from glmheads.statistics import Batch, Recipe, RegularizationSums, Statistics, Validity
+from glmheads.statistics import Batch, Recipe, RegularizationSums, Statistics, Sums, Validity
 
 __all__ = ["Head", "Prediction", "Predictions", "qualified_name"]
 
@@ -68,6 +69,8 @@ class Head:
     loss_fn : callable of (labels, logits[, features][, loss_reduction]), optional
         An unreduced loss, shaped like the logits, in place of the family's. The loss of an example must depend on that
         example alone.
+    inverse_link_fn : callable of (logits), optional
+        From logits to predictions, in place of the family's.
     name : str, optional
         Appended to every metric's key, as "/" + name.
 
@@ -107,8 +110,11 @@ class Head:
         weight_column: str | inputs.NumericColumn | None = None,
         loss_reduction: Reduction | str = Reduction.SUM_OVER_BATCH_SIZE,
         loss_fn: Callable[..., Array] | None = None,
+        inverse_link_fn: Callable[[Array], Array] | None = None,
         name: str | None = None,
     ) -> None:
+        if inverse_link_fn is not None and not callable(inverse_link_fn):
+            raise TypeError(f"inverse_link_fn must be callable. Given: {inverse_link_fn!r}")
         if weight_column is not None and not isinstance(weight_column, (str, inputs.NumericColumn)):
             raise TypeError(
                 f"Weight column must be either a string or NumericColumn. Given type: {type(weight_column)}. "
@@ -123,7 +129,10 @@ class Head:
         self._weight_column = weight_column
         self._loss_reduction = _reduction(loss_reduction)
         self._loss_fn = loss_fn
+        self._inverse_link_fn = inverse_link_fn
         self._name = name
+        self._is_compiled = False
+        self._compiled_kernels: dict[tuple[str, str], Callable[..., Any]] = {}
         recipes: dict[str, Recipe] = {Validity.name: Validity()}
         recipes.update({measure.recipe.name: measure.recipe for measure in self._measures})
         self._recipes = recipes
@@ -160,6 +169,7 @@ class Head:
             "parts": [repr(recipe) for recipe in self._recipes.values()],
             "weight_column": column.key if isinstance(column, inputs.NumericColumn) else column,
             "loss_fn": qualified_name(self._loss_fn),
+            "inverse_link_fn": qualified_name(self._inverse_link_fn),
         }
 
     # Loss
@@ -198,10 +208,63 @@ class Head:
         TypeError
             If an argument does not hold real numbers.
         """
-        labels, logits, weights, _ = self._read(labels, logits, features)
+        labels, logits, weights = self._read(labels, logits, features)
+        if self._losses_need_whole(logits):
+            loss = self._reduced_by_user(labels, logits, weights, features)
+        else:
+            loss = backends.of(logits).differentiable(
+                lambda x: self._reduced(labels, x, weights),
+                lambda x: self._reduced_with_gradient(labels, x, weights),
+                lambda x: self._derivative(self._gradient_block, labels, x, weights),
+                logits,
+                labels,
+                weights,
+            )
+        return loss + _sum_of(regularization_losses, loss) if _has(regularization_losses) else loss
+
+    def _reduced(self, labels: Array, logits: Array, weights: Array | None) -> Array:
+        return _quotient(self._fold(self._loss_block, labels, logits, weights), logits)
+
+    def _reduced_with_gradient(self, labels: Array, logits: Array, weights: Array | None) -> tuple[Array, Array]:
+        scale = self._scale(labels, logits, weights)
+        if self._is_compiled:
+            sums, gradient = self._run(_call, self._loss_and_gradient_block, (labels, logits, weights, scale))
+            gradient = backends.of(logits).xp.reshape(gradient, logits.shape)
+        else:
+            gradient = backends.of(logits).xp.empty(logits.shape, dtype=compute_dtype(logits))
+            sums = self._fold(self._loss_block_filling, labels, logits, weights, scale, gradient)
+        return _quotient(sums, logits), gradient
+
+    def _loss_block(self, labels: Array, logits: Array, weights: Array | None) -> Statistics:
         with backends.of(logits).quiet():
-            reduced = reduce(self._losses(labels, logits, features), weights, self._loss_reduction)
-        return reduced + _sum_of(regularization_losses, reduced) if _has(regularization_losses) else reduced
+            return self._loss_sums(self._family.loss(labels, logits), weights)
+
+    def _loss_and_gradient_block(
+        self, labels: Array, logits: Array, weights: Array | None, scale: Array | None
+    ) -> tuple[Statistics, Array]:
+        with backends.of(logits).quiet():
+            losses, gradient = self._family.loss_and_gradient(labels, logits)
+            return self._loss_sums(losses, weights), _scaled(gradient, weights, scale)
+
+    def _loss_block_filling(
+        self, labels: Array, logits: Array, weights: Array | None, scale: Array | None, gradient: Array
+    ) -> Statistics:
+        sums, gradient[...] = self._loss_and_gradient_block(labels, logits, weights, scale)
+        return sums
+
+    def _loss_sums(self, losses: Array, weights: Array | None) -> Statistics:
+        sums = {"loss": total(weigh(losses, weights)), "divisor": divisor(losses, weights, self._loss_reduction)}
+        return Statistics(self._config, {"loss": Sums({key: pair for key, pair in sums.items() if pair is not None})})
+
+    def _losses_need_whole(self, logits: Array) -> bool:
+        """Whether the losses are a function's that must be given whole arrays of the user's own library."""
+        return self._loss_fn is not None or (backends.of(logits).borrows and not self._family.portable)
+
+    def _reduced_by_user(self, labels: Array, logits: Array, weights: Array | None, features: Any) -> Array:
+        """The reduced loss by functions that a user wrote, which are called once with whole arrays."""
+        labels, logits, weights = self._prepare(labels, logits, weights)
+        with backends.of(logits).quiet():
+            return reduce(self._losses(labels, logits, features), weights, self._loss_reduction)
 
     def gradient(self, labels: Any, logits: Any, features: Any = None) -> Array:
         """First derivative of the reduced loss by the logits, without regularization.
@@ -223,56 +286,160 @@ class Head:
         ValueError, TypeError
             As `loss` does.
         """
-        return self._derivative(labels, logits, features, "gradient", self._family.gradient)
+        labels, logits, weights = self._read(labels, logits, features)
+        if self._loss_fn is not None:
+            return self._by_autograd("gradient", labels, logits, weights, features)
+        return self._derivative(self._gradient_block, labels, logits, weights)
 
     def hessian(self, labels: Any, logits: Any, features: Any = None) -> Array:
         """Diagonal of the second derivative of the reduced loss by the logits, without regularization.
 
         Parameters, result and errors are those of `gradient`.
         """
-        return self._derivative(labels, logits, features, "hessian_diagonal", self._family.hessian)
-
-    def _derivative(
-        self, labels: Any, logits: Any, features: Any, by_autograd: str, closed: Callable[[Array, Array], Array]
-    ) -> Array:
-        labels, logits, weights, dtype = self._read(labels, logits, features)
-        backend = backends.of(logits)
-        xp = backend.xp
+        labels, logits, weights = self._read(labels, logits, features)
         if self._loss_fn is not None:
+            return self._by_autograd("hessian_diagonal", labels, logits, weights, features)
+        return self._derivative(self._hessian_block, labels, logits, weights)
 
-            def loss(x: Array) -> Array:
-                return reduce(self._losses(labels, x, features), weights, self._loss_reduction)
+    def _derivative(self, block: Callable[..., Array], labels: Array, logits: Array, weights: Array | None) -> Array:
+        derivative = self._fill(block, labels, logits, weights, self._scale(labels, logits, weights))
+        return backends.of(logits).xp.astype(derivative, _result_dtype(logits), copy=False)
 
-            return xp.astype(getattr(backend, by_autograd)(loss, logits), dtype, copy=False)
-        with backend.quiet():
-            derivative = closed(labels, logits)
-            if weights is not None:
-                derivative = weights * derivative
-            scale = divisor(derivative, weights, self._loss_reduction)
-            if scale is not None:
-                scale = xp.astype(scale, derivative.dtype, copy=False)
-                derivative = safe_divide(derivative, xp.broadcast_to(scale, derivative.shape))
-            return xp.astype(derivative, dtype, copy=False)
+    def _scale(self, labels: Array, logits: Array, weights: Array | None) -> Array | None:
+        """What the derivatives are divided by, a 0-d array or None; 1 in place of 0, where all derivatives are 0."""
+        if self._loss_reduction == Reduction.SUM:
+            return None
+        if weights is None or self._loss_reduction in (Reduction.SUM_OVER_BATCH_SIZE, Reduction.AUTO):
+            divided_by = divisor(logits, None, self._loss_reduction)
+        else:
+            divided_by = self._fold(self._divisor_block, labels, logits, weights).parts["loss"].values["divisor"]
+        assert divided_by is not None
+        scale = value(divided_by)
+        xp = backends.of(scale).xp
+        return xp.astype(xp.where(scale == 0, xp.ones_like(scale), scale), compute_dtype(logits), copy=False)
 
-    def _read(self, labels: Any, logits: Any, features: Any) -> tuple[Array, Array, Array | None, Any]:
-        """Labels, logits and weights, checked, of one dtype of at least float32; and the dtype of results."""
+    def _divisor_block(self, labels: Array, logits: Array, weights: Array | None) -> Statistics:
+        divided_by = divisor(logits, weights, self._loss_reduction)
+        assert divided_by is not None
+        return Statistics(self._config, {"loss": Sums({"divisor": divided_by})})
+
+    def _gradient_block(self, labels: Array, logits: Array, weights: Array | None, scale: Array | None) -> Array:
+        with backends.of(logits).quiet():
+            return _scaled(self._family.gradient(labels, logits), weights, scale)
+
+    def _hessian_block(self, labels: Array, logits: Array, weights: Array | None, scale: Array | None) -> Array:
+        with backends.of(logits).quiet():
+            return _scaled(self._family.hessian(labels, logits), weights, scale)
+
+    def _by_autograd(
+        self, derivative: str, labels: Array, logits: Array, weights: Array | None, features: Any
+    ) -> Array:
+        backend = backends.of(logits)
+        dtype = _result_dtype(logits)
+        labels, logits, weights = self._prepare(labels, logits, weights)
+
+        def loss(x: Array) -> Array:
+            return reduce(self._losses(labels, x, features), weights, self._loss_reduction)
+
+        return backend.xp.astype(getattr(backend, derivative)(loss, logits), dtype, copy=False)
+
+    # From arguments to blocks
+
+    def _read(self, labels: Any, logits: Any, features: Any) -> tuple[Array, Array, Array | None]:
+        """Labels, logits and weights as arrays of one library and of shapes that fit; values are not looked at."""
         logits = inputs.as_logits(logits, self._logits_dimension)
         weights = inputs.as_weights(features, self._weight_column, logits)
-        labels = self._labels(labels, logits, weights)
+        return self._labels(labels, logits, weights), logits, weights
+
+    def _prepare(self, labels: Array, logits: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
+        """What was read, checked, in one dtype of at least float32, and 0 in labels and logits where the weight is."""
         x = to_compute_dtype(logits)
-        xp = backends.of(x).xp
+        backend = backends.of(x)
+        xp = backend.xp
         if weights is not None:
             weights = inputs.check_weights(xp.astype(to_compute_dtype(weights), x.dtype, copy=False))
-        labels = to_compute_dtype(labels)
         messages = self._label_messages or (self._family.label_rule,) * 2
-        labels = inputs.check_labels(labels, weights, *self._family.label_range, messages)
+        labels = inputs.check_labels(to_compute_dtype(labels), weights, *self._family.label_range, messages)
         labels = xp.astype(labels, x.dtype, copy=False)
-        is_float = not is_integral(xp, logits.dtype)
         if weights is not None:
             absent = weights == 0
-            zeros = xp.zeros_like(x)
-            labels, x = xp.where(absent, zeros, labels), xp.where(absent, zeros, x)
-        return labels, x, weights, logits.dtype if is_float else x.dtype
+            if backend.may_have(absent):
+                zeros = xp.zeros_like(x)
+                labels, x = xp.where(absent, zeros, labels), xp.where(absent, zeros, x)
+        return labels, x, weights
+
+    def _fold(self, kernel: Callable[..., Any], *arrays: Array | None) -> Any:
+        """Sum of the kernel's records over the batch; the first arrays are labels, logits and weights as read."""
+        backend = backends.of(arrays[1])
+        return self._run(lambda kernel, arrays: backend.fold(kernel, arrays, operator.add), kernel, arrays)
+
+    def _fill(self, kernel: Callable[..., Array], *arrays: Array | None) -> Array:
+        """The kernel's results for the batch, shaped like the logits; the first arrays are those of `_fold`."""
+        logits: Array = arrays[1]
+        backend = backends.of(logits)
+        dtype = compute_dtype(logits)
+        filled = self._run(lambda kernel, arrays: backend.fill(kernel, arrays, arrays[1].shape, dtype), kernel, arrays)
+        return backend.xp.reshape(filled, logits.shape)
+
+    def _run(self, run: Callable[..., Any], kernel: Callable[..., Any], arrays: tuple[Array | None, ...]) -> Any:
+        """``run(kernel, arrays)`` with arrays that are flat and checked: compiled, or in blocks, where that can be."""
+        labels, logits, weights, *more = _flat(*arrays)
+        assert logits is not None
+        backend = backends.of(logits)
+        if self._is_compiled and backend.compiles and not backend.is_traced(logits):
+            result, refused = self._compiled_kernel(backend, kernel)(labels, logits, weights, *more)
+            if backend.at_hand(refused) and bool(refused):
+                self._prepare(labels, logits, weights)
+            return result
+        if backend.borrows and not self._family.portable:
+            return kernel(*self._prepare(labels, logits, weights), *more)
+        if not backend.runs_blocks((labels, logits, weights)):
+            return run(kernel, (*self._prepare(labels, logits, weights), *more))
+
+        def checked(labels: Array, logits: Array, weights: Array | None, *more: Array) -> Any:
+            return kernel(*self._prepare(labels, logits, weights), *more)
+
+        try:
+            return run(checked, (labels, logits, weights, *more))
+        except ValueError:
+            self._prepare(labels, logits, weights)  # says where in the whole batch, not in its block
+            raise
+
+    def compiled(self) -> Self:
+        """A head like this one whose loss, derivatives and statistics are compiled for PyTorch and JAX.
+
+        Every call, checks included, is one function under ``torch.compile`` or ``jax.jit``, with the same results to
+        rounding. The first call for a library and a dtype compiles, which takes from half a second to a minute; JAX
+        compiles for every shape of a batch, PyTorch for the first two. NumPy, which has no compiler, and CuPy compute
+        as they do without it; functions of your own (`loss_fn`, `inverse_link_fn`) are called as they are.
+
+        Examples
+        --------
+        >>> import numpy as np, glmheads as gh
+        >>> head = gh.BinaryClassHead().compiled()
+        >>> round(float(head.loss(np.asarray([1, 0]), np.asarray([[2.0], [0.5]]))), 4)
+        0.5505
+        """
+        head = copy(self)
+        head._is_compiled = True
+        head._compiled_kernels = {}
+        return head
+
+    def _compiled_kernel(self, backend: backends.Backend, kernel: Callable[..., Any]) -> Callable[..., Any]:
+        """The kernel of what was read, compiled, with whether a label or a weight must be refused."""
+        key = backend.name, getattr(kernel, "__name__", "")
+        if key not in self._compiled_kernels:
+
+            def whole(labels: Array, logits: Array, weights: Array | None, *more: Array | None) -> tuple[Any, Array]:
+                labels, logits, weights = self._prepare(labels, logits, weights)
+                xp = backend.xp
+                refused = xp.any(xp.isnan(labels))
+                if weights is not None:
+                    refused = refused | xp.any(xp.isnan(weights))
+                return kernel(labels, logits, weights, *more), refused
+
+            self._compiled_kernels[key] = backend.compile(whole)
+        return self._compiled_kernels[key]
 
     def _labels(self, labels: Any, logits: Array, weights: Array | None) -> Array:
         return inputs.as_labels(labels, logits)
@@ -318,11 +485,8 @@ class Head:
         """
         logits = inputs.as_logits(logits, self._logits_dimension)
         backend = backends.of(logits)
-        x = to_compute_dtype(logits)
-        is_float = not is_integral(backend.xp, logits.dtype)
-        dtype = logits.dtype if is_float else x.dtype
         with backend.quiet():
-            found = self._predictions(x, dtype)
+            found = self._predictions(to_compute_dtype(logits), _result_dtype(logits))
         known = list(PredictionKeys)
         if isinstance(keys, str):
             raise TypeError(f"keys must be a list of prediction keys. Given the string {keys!r}: write [{keys!r}]")
@@ -347,7 +511,14 @@ class Head:
 
     def _mean(self, logits: Array) -> Array:
         """The predicted mean, shaped like the logits."""
-        return self._family.inverse_link(logits)
+        if self._inverse_link_fn is None:
+            return self._family.inverse_link(logits)
+        return computed("inverse_link_fn", self._inverse_link_fn(logits), logits)
+
+    def _means_need_whole(self, logits: Array) -> bool:
+        """Whether the means are a function's that must be given whole arrays of the user's own library."""
+        is_family_s = self._inverse_link_fn is None and type(self)._mean is Head._mean
+        return not is_family_s or (backends.of(logits).borrows and not self._family.portable)
 
     def _export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
         """What a model that predicts exports, by signature."""
@@ -387,30 +558,39 @@ class Head:
         self, labels: Any, logits: Any, features: Any = None, regularization_losses: Sequence[Any] | None = None
     ) -> Statistics:
         """The statistics as they come: add them to others before settling, and the areas' bounds are tighter."""
-        labels, logits, weights, _ = self._read(labels, logits, features)
+        labels, logits, weights = self._read(labels, logits, features)
         backend = backends.of(logits)
-        losses = None if self._loss_fn is None else self._losses(labels, logits, features)
-
-        statistics: Statistics = backend.run_blocks(
-            self._measure_block, (labels, logits, weights, losses), Statistics.__add__
-        )
+        losses = predictions = None
+        if self._losses_need_whole(logits):
+            labels, logits, weights = self._prepare(labels, logits, weights)
+            losses = self._losses(labels, logits, features)
+        if self._means_need_whole(logits):
+            labels, logits, weights = self._prepare(labels, logits, weights)
+            predictions = self._mean(logits)
+        statistics: Statistics = self._fold(self._measure_block, labels, logits, weights, losses, predictions)
         if _has(regularization_losses):
-            zero = backend.xp.zeros((), dtype=logits.dtype, device=backend.device(logits))
+            zero = backend.xp.zeros((), dtype=compute_dtype(logits), device=backend.device(logits))
             part = RegularizationSums.of(_sum_of(regularization_losses, zero))
-            statistics = replace(statistics, parts={**statistics.parts, RegularizationSums.name: part})
+            statistics = statistics.with_part(RegularizationSums.name, part)
         return statistics
 
-    def _measure_block(self, labels: Array, logits: Array, weights: Array | None, losses: Array | None) -> Statistics:
+    def _measure_block(
+        self, labels: Array, logits: Array, weights: Array | None, losses: Array | None, predictions: Array | None
+    ) -> Statistics:
         backend = backends.of(logits)
         with backend.quiet():
-            batch = Batch(
-                labels=labels,
-                logits=logits,
-                weights=None if weights is None else backend.xp.broadcast_to(weights, logits.shape),
-                losses=self._family.loss(labels, logits) if losses is None else losses,
-                predictions=self._mean(logits),
-            )
-            return Statistics(self._config, {name: recipe.measure(batch) for name, recipe in self._recipes.items()})
+            if losses is None and predictions is None:
+                losses, predictions = self._family.loss_and_mean(labels, logits)
+            elif losses is None:
+                losses = self._family.loss(labels, logits)
+            elif predictions is None:
+                predictions = self._mean(logits)
+            weights = None if weights is None else backend.xp.broadcast_to(weights, logits.shape)
+            return self._record(labels, logits, weights, losses, predictions)
+
+    def _record(self, *arrays: Array | None) -> Statistics:
+        batch = Batch(*(None if array is None else backends.of(array).xp.reshape(array, (-1,)) for array in arrays))
+        return Statistics(self._config, {name: recipe.measure(batch) for name, recipe in self._recipes.items()})
 
     def empty(self, like: Array | None = None) -> Statistics:
         """The neutral element of ``+``: the statistics of no data.
@@ -426,11 +606,9 @@ class Head:
             return Statistics(self._config, {})
         backend = backends.of(like)
         device = None if backend.is_lazy(like) else backend.device(like)
-        none = backend.xp.zeros((0, self._logits_dimension), dtype=to_compute_dtype(like).dtype, device=device)
+        none = backend.xp.zeros((0,), dtype=compute_dtype(like), device=device)
         weights: Array | None = none if self._weight_column is not None else None
-        batch = Batch(none, none, weights, losses=none, predictions=none)
-        parts = {name: recipe.measure(batch) for name, recipe in self._recipes.items()}
-        return Statistics(self._config, parts).padded()
+        return self._record(none, none, weights, none, none).padded()
 
     def results(self, statistics: Statistics) -> dict[str, Array]:
         """Every metric of the data, as 0-d arrays of the accumulation dtype; 0 / 0 is 0.
@@ -622,6 +800,41 @@ class Head:
             update_ops=update_ops,
         )
         return EstimatorSpec(mode, predictions, loss=loss, train_op=train_op)
+
+
+def _flat(labels: Array, logits: Array, weights: Array | None, *more: Array | None) -> list[Array | None]:
+    """The arrays with one axis, or with two if the weights of an example are one and its logits several.
+
+    XLA computes arrays of shape (n, 1) tens of times slower than those of shape (n,).
+    """
+    one_each = weights is None or weights.shape[-1] == logits.shape[-1]
+    given = (labels, logits, weights, *more)
+    return [
+        array
+        if array is None or array.ndim == 0
+        else backends.of(array).xp.reshape(array, (-1,) if one_each else (-1, array.shape[-1]))
+        for array in given
+    ]
+
+
+def _call(kernel: Callable[..., Any], arrays: Sequence[Array | None]) -> Any:
+    return kernel(*arrays)
+
+
+def _quotient(sums: Statistics, logits: Array) -> Array:
+    """The reduced loss from the sums of a batch."""
+    values = sums.parts["loss"].values
+    return reduced(values["loss"], values.get("divisor"), compute_dtype(logits))
+
+
+def _scaled(derivative: Array, weights: Array | None, scale: Array | None) -> Array:
+    weighted = derivative if weights is None else weights * derivative
+    return weighted if scale is None else weighted / scale
+
+
+def _result_dtype(logits: Array) -> Any:
+    """The dtype of derivatives and predictions: the logits' own, of integers the default real one."""
+    return compute_dtype(logits) if is_integral(backends.of(logits).xp, logits.dtype) else logits.dtype
 
 
 def computed(name: str, result: Any, logits: Array) -> Array:

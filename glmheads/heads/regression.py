@@ -7,7 +7,7 @@ from glmheads.backends import Array
 from glmheads.estimator_spec import ExportOutput, PredictOutput, RegressionOutput
 from glmheads.families import BERNOULLI, GAUSSIAN, POISSON, POISSON_WITHOUT_CONSTANT, Family
 from glmheads.features import NumericColumn
-from glmheads.heads.base import Head, Prediction, computed, qualified_name
+from glmheads.heads.base import Head, Prediction
 from glmheads.metrics import mean_measures
 from glmheads.names import PredictionKeys, Reduction
 
@@ -68,25 +68,15 @@ class RegressionHead(_MeanHead):
         inverse_link_fn: Callable[[Array], Array] | None = None,
         name: str | None = None,
     ) -> None:
-        if inverse_link_fn is not None and not callable(inverse_link_fn):
-            raise TypeError(f"inverse_link_fn must be callable. Given: {inverse_link_fn!r}")
-        self._inverse_link_fn = inverse_link_fn
         super().__init__(
             family=GAUSSIAN,
             label_dimension=label_dimension,
             weight_column=weight_column,
             loss_reduction=loss_reduction,
             loss_fn=loss_fn,
+            inverse_link_fn=inverse_link_fn,
             name=name,
         )
-
-    def _describe(self) -> dict[str, Any]:
-        return {**super()._describe(), "inverse_link_fn": qualified_name(self._inverse_link_fn)}
-
-    def _mean(self, logits: Array) -> Array:
-        if self._inverse_link_fn is None:
-            return logits
-        return computed("inverse_link_fn", self._inverse_link_fn(logits), logits)
 
     def _predictions(self, logits: Array, dtype: Any) -> dict[str, Prediction]:
         found = super()._predictions(logits, dtype)

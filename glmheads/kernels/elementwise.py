@@ -6,7 +6,7 @@ from functools import wraps
 from glmheads import backends
 from glmheads.backends import Array
 
-__all__ = ["elementwise", "is_integral", "to_compute_dtype"]
+__all__ = ["compute_dtype", "elementwise", "is_integral", "to_compute_dtype"]
 
 
 def to_compute_dtype(x: Array) -> Array:
@@ -17,16 +17,20 @@ def to_compute_dtype(x: Array) -> Array:
     TypeError
         If `x` is complex or not numeric.
     """
+    return backends.of(x).xp.astype(x, compute_dtype(x), copy=False)
+
+
+def compute_dtype(x: Array) -> Array:
+    """The dtype of ``to_compute_dtype(x)``."""
     backend = backends.of(x)
     xp = backend.xp
     if x.dtype == xp.float32 or x.dtype == xp.float64:
-        return x
+        return x.dtype
     if is_integral(xp, x.dtype):
-        default = xp.__array_namespace_info__().default_dtypes(device=backend.device(x))["real floating"]
-        return xp.astype(x, default)
+        return xp.__array_namespace_info__().default_dtypes(device=backend.device(x))["real floating"]
     if _is_real_floating(xp, x.dtype):
         # longdouble, and float64 of the other byte order, are not narrowed further than need be.
-        return xp.astype(x, xp.float32 if x.dtype.itemsize <= 4 else xp.float64)
+        return xp.float32 if x.dtype.itemsize <= 4 else xp.float64
     raise TypeError(f"expected real numbers, got an array of dtype {x.dtype}")
 
 

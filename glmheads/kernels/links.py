@@ -6,19 +6,19 @@ Every function takes float32 or float64 logits of any shape and returns an array
 from glmheads import backends
 from glmheads.backends import Array
 
-__all__ = ["identity", "log_sigmoid", "sigmoid", "split"]
+__all__ = ["exp", "identity", "log_sigmoid", "sigmoid", "sigmoid_of_split", "split"]
 
 
-def split(x: Array) -> tuple[Array, Array, Array]:
-    """(x ≥ 0, t, m) with t = −1 where x ≥ 0 and else 1, and m = t·x = −|x|.
+def split(x: Array) -> tuple[Array, Array]:
+    """(s, m) with s = 1 where x ≥ 0 and else 0, and m = (1 − 2s) x = −|x|.
 
     Through m every kernel takes the exponential of a number that is never positive, and its derivatives are right on
-    both sides and at 0, where those of ``abs`` and ``maximum`` are not.
+    both sides and at 0, where those of ``abs`` and ``maximum`` are not. A choice between the sides is arithmetic with
+    s, exact since s is 0 or 1: ``where`` costs NumPy ten times as much when they come in random order.
     """
     xp = backends.of(x).xp
-    positive = x >= 0
-    t = xp.where(positive, -xp.ones_like(x), xp.ones_like(x))
-    return positive, t, t * x
+    s = xp.astype(x >= 0, x.dtype)
+    return s, (1 - 2 * s) * x
 
 
 def sigmoid(x: Array) -> Array:
@@ -31,10 +31,13 @@ def sigmoid(x: Array) -> Array:
     >>> kernels.sigmoid(np.asarray([-2.0, 0.0, 2.0])).round(4).tolist()
     [0.1192, 0.5, 0.8808]
     """
-    xp = backends.of(x).xp
-    positive, _, m = split(x)
-    e = xp.exp(m)
-    return xp.where(positive, xp.ones_like(e), e) / (1 + e)
+    s, m = split(x)
+    return sigmoid_of_split(s, backends.of(x).xp.exp(m))
+
+
+def sigmoid_of_split(s: Array, e: Array) -> Array:
+    """The sigmoid from s and exp(m) of `split`."""
+    return (s + (1 - s) * e) / (1 + e)
 
 
 def log_sigmoid(x: Array) -> Array:
@@ -48,8 +51,8 @@ def log_sigmoid(x: Array) -> Array:
     [-800.0, -0.6931]
     """
     xp = backends.of(x).xp
-    positive, _, m = split(x)
-    return xp.where(positive, xp.zeros_like(x), x) - backends.of(m).log1p_exp(m)
+    m = split(x)[1]
+    return xp.where(x >= 0, xp.zeros_like(x), x) - backends.of(m).exp_log1p(m)[1]
 
 
 def identity(x: Array) -> Array:

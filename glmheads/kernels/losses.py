@@ -8,7 +8,7 @@ import math
 
 from glmheads import backends
 from glmheads.backends import Array
-from glmheads.kernels.links import split
+from glmheads.kernels.links import sigmoid_of_split, split
 
 __all__ = [
     "log_poisson_gradient",
@@ -17,6 +17,8 @@ __all__ = [
     "sigmoid_cross_entropy",
     "sigmoid_cross_entropy_gradient",
     "sigmoid_cross_entropy_hessian",
+    "sigmoid_cross_entropy_with_gradient",
+    "sigmoid_cross_entropy_with_mean",
     "squared_error",
     "squared_error_gradient",
     "squared_error_hessian",
@@ -26,8 +28,8 @@ __all__ = [
 def sigmoid_cross_entropy(labels: Array, logits: Array) -> Array:
     """−z log σ(x) − (1 − z) log(1 − σ(x)) for labels z in [0, 1].
 
-    With s = 1 where x ≥ 0 and else 0, t = 1 − 2s and m = −|x| it is ``log1p(exp(m)) − m (s + t z)``: both terms are
-    nonnegative, so nothing cancels, and a confidently right example keeps its full relative accuracy.
+    With s = 1 where x ≥ 0 and else 0 it is ``log1p(exp(−|x|)) + x (s − z)``: both terms are nonnegative, so nothing
+    cancels, and a confidently right example keeps its full relative accuracy.
 
     Examples
     --------
@@ -36,12 +38,8 @@ def sigmoid_cross_entropy(labels: Array, logits: Array) -> Array:
     >>> kernels.sigmoid_cross_entropy(np.asarray([1.0, 0.25]), np.asarray([2.0, 0.0])).round(4).tolist()
     [0.1269, 0.6931]
     """
-    xp = backends.of(logits).xp
-    positive, _, m = split(logits)
-    wrong = xp.where(positive, 1 - labels, labels)  # s + t z, the share of the label on the other side of the logit
-    # −inf · 0 is a right infinite logit, whose loss is 0.
-    right_and_infinite = (wrong == 0) & xp.isinf(m)
-    return backends.of(m).log1p_exp(m) - xp.where(right_and_infinite, xp.zeros_like(m), m) * wrong
+    s, m = split(logits)
+    return _cross_entropy(s - labels, logits, backends.of(m).exp_log1p(m)[1])
 
 
 def sigmoid_cross_entropy_gradient(labels: Array, logits: Array) -> Array:
@@ -54,10 +52,38 @@ def sigmoid_cross_entropy_gradient(labels: Array, logits: Array) -> Array:
     >>> kernels.sigmoid_cross_entropy_gradient(np.asarray([1.0, 0.25]), np.asarray([2.0, 0.0])).round(4).tolist()
     [-0.1192, 0.25]
     """
-    xp = backends.of(logits).xp
-    positive, _, m = split(logits)
-    e = xp.exp(m)
-    return xp.where(positive, (1 - labels) - labels * e, (1 - labels) * e - labels) / (1 + e)
+    s, m = split(logits)
+    return _cross_entropy_gradient(s, s - labels, labels, backends.of(m).xp.exp(m))
+
+
+def sigmoid_cross_entropy_with_gradient(labels: Array, logits: Array) -> tuple[Array, Array]:
+    """`sigmoid_cross_entropy` and its gradient."""
+    s, m = split(logits)
+    wrong = s - labels
+    e, log1p_e = backends.of(m).exp_log1p(m)
+    return _cross_entropy(wrong, logits, log1p_e), _cross_entropy_gradient(s, wrong, labels, e)
+
+
+def sigmoid_cross_entropy_with_mean(labels: Array, logits: Array) -> tuple[Array, Array]:
+    """`sigmoid_cross_entropy` and the sigmoid of the logits."""
+    s, m = split(logits)
+    e, log1p_e = backends.of(m).exp_log1p(m)
+    return _cross_entropy(s - labels, logits, log1p_e), sigmoid_of_split(s, e)
+
+
+def _cross_entropy(wrong: Array, logits: Array, log1p_e: Array) -> Array:
+    """The loss from s − z, the signed share of the label on the other side of the logit."""
+    backend = backends.of(logits)
+    xp = backend.xp
+    infinite = xp.isinf(logits)
+    if backend.may_have(infinite):  # ∞ · 0 is a right infinite logit, whose loss is 0
+        logits = xp.where(infinite & (wrong == 0), xp.zeros_like(logits), logits)
+    return log1p_e + logits * wrong
+
+
+def _cross_entropy_gradient(s: Array, wrong: Array, labels: Array, e: Array) -> Array:
+    """((1 − z) − z e) / (1 + e) where s = 1, ((1 − z) e − z) / (1 + e) where s = 0."""
+    return (wrong + ((1 - s) - labels) * e) / (1 + e)
 
 
 def sigmoid_cross_entropy_hessian(labels: Array, logits: Array) -> Array:
@@ -70,9 +96,9 @@ def sigmoid_cross_entropy_hessian(labels: Array, logits: Array) -> Array:
     >>> kernels.sigmoid_cross_entropy_hessian(np.asarray([1.0, 0.25]), np.asarray([2.0, 0.0])).round(4).tolist()
     [0.105, 0.25]
     """
-    xp = backends.of(logits).xp
-    e = xp.exp(split(logits)[2])
-    return e / ((1 + e) * (1 + e))
+    e = backends.of(logits).xp.exp(split(logits)[1])
+    above = 1 + e
+    return e / (above * above)
 
 
 def squared_error(labels: Array, logits: Array) -> Array:

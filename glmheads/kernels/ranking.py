@@ -31,23 +31,88 @@ _LO, _HI, _POSITIVE, _NEGATIVE = range(4)
 
 
 def from_scores(scores: Array, positive: Array, negative: Array) -> Array:
-    """Slots of scores with their masses, arrays of shape (n,); a score without mass is absent."""
+    """Slots of scores with their masses, arrays of shape (n,); a score without mass is absent.
+
+    They ascend where the library trims empty slots, unless they are few.
+    """
     backend = backends.of(scores)
     xp = backend.xp
     dtype = backend.accumulation_dtype(backend.device(scores))
+    absent = ~((positive > 0) | (negative > 0))
+    is_zero = scores == 0
+    if backend.may_have(is_zero):  # −0 and 0 sort as one
+        scores = xp.where(is_zero, xp.zeros_like(scores), scores)
+    if backend.may_have(absent):
+        scores = xp.where(absent, xp.full_like(scores, float("inf")), scores)
+    if backend.trims and backend.at_hand(scores) and scores.shape[0] > CAPACITY:
+        order = backend.argsort(scores)
+        scores, positive, negative = (xp.take(a, order) for a in (scores, positive, negative))
     scores, positive, negative = (xp.astype(a, dtype, copy=False) for a in (scores, positive, negative))
-    present = (positive > 0) | (negative > 0)
-    zeros = xp.zeros_like(scores)
-    scores = xp.where(scores == 0, zeros, scores)  # −0 and 0 sort as one
-    scores = xp.where(present, scores, xp.full_like(scores, float("inf")))
     rows = [scores, scores, positive, negative]
-    return xp.stack(rows if dtype == xp.float64 else [*rows, zeros, zeros])
+    zeros = [] if dtype == xp.float64 else [xp.zeros_like(scores)] * 2
+    return xp.stack([*rows, *zeros])
 
 
 def concat(slots: Array, more: Array) -> Array:
     """The slots of two summaries in one, no more than `CAPACITY`."""
-    both = backends.of(slots).xp.concat([slots, more], axis=1)
+    backend = backends.of(slots)
+    xp = backend.xp
+    if backend.trims and backend.at_hand(slots) and TARGET <= slots.shape[1] <= CAPACITY < more.shape[1]:
+        taken = _take_in(slots, more)
+        if taken is not None:
+            return taken
+    both = xp.concat([slots, more], axis=1)
     return compress(both) if both.shape[1] > CAPACITY else both
+
+
+def _take_in(slots: Array, scores: Array) -> Array | None:
+    """The slots with many ascending scores taken in, if that is as good as `compress`, in a fraction of its time.
+
+    A score in an interval joins it. Those between two slots extend the interval before or else behind them, if their
+    mass is no more than a slot's share and there is one; if not, each is a slot of its own. So a full summary takes in
+    data like those before and does not grow.
+    """
+    backend = backends.of(slots)
+    xp = backend.xp
+    s = scores[_LO, :]
+    # What is below all slots follows one of no mass.
+    slots = xp.concat([xp.full_like(slots[:, :1], 0.0), slots], axis=1)
+    slots[:_POSITIVE, 0] = -float("inf")
+    lo, hi = slots[_LO, :], slots[_HI, :]
+    if not (_ascends(s) and _ascends(lo) and bool(xp.all(hi[:-1] < lo[1:]))):
+        return None
+    starts, ends = xp.searchsorted(s, lo, side="left"), xp.searchsorted(s, hi, side="right")
+    stops = xp.concat([starts[1:], xp.full_like(starts[:1], s.shape[0])])
+    # Cell 2i holds the scores in slot i, cell 2i + 1 those between it and the next.
+    sizes = xp.reshape(xp.stack([ends - starts, stops - ends], axis=1), (-1,))
+    cell = xp.repeat(xp.arange(sizes.shape[0], dtype=sizes.dtype), sizes)
+    masses = [backend.segment_sum(row, cell, sizes.shape[0]) for row in scores[_POSITIVE:, :]]
+    between = stops > ends
+    share = (xp.sum(slots[_POSITIVE:, :]) + xp.sum(scores[_POSITIVE:, :])) / TARGET
+    light = between & (sum(mass[1::2] for mass in masses) <= share)
+    interval = hi > lo
+    up = light & interval  # extend the interval before
+    down = light & ~interval & xp.concat([interval[1:], interval[:1] & False])  # extend the one behind
+    hi = xp.where(up, xp.take(s, stops - 1), hi)
+    lo = xp.concat([lo[:1], xp.where(down[:-1], xp.take(s, xp.clip(ends[:-1], 0, s.shape[0] - 1)), lo[1:])])
+    rows = [lo, hi]
+    for row, mass in zip(slots[_POSITIVE:, :], masses, strict=True):
+        zeros = xp.zeros_like(row)
+        lowered = xp.where(down, mass[1::2], zeros)
+        rows.append(row + mass[::2] + xp.where(up, mass[1::2], zeros) + xp.concat([zeros[:1], lowered[:-1]]))
+    taken = xp.stack(rows)[:, 1:]
+    alone = between & ~up & ~down
+    if not bool(xp.any(alone)):
+        return taken
+    apart = xp.nonzero(xp.repeat(xp.reshape(xp.stack([alone & False, alone], axis=1), (-1,)), sizes))[0]
+    taken = xp.concat([taken, compress(xp.take(scores, apart, axis=1))], axis=1)
+    if taken.shape[1] > CAPACITY:
+        return compress(taken)
+    return xp.take(taken, backend.argsort(taken[_LO, :]), axis=1)
+
+
+def _ascends(x: Array) -> bool:
+    return bool(backends.of(x).xp.all(x[:-1] <= x[1:]))
 
 
 def compress(slots: Array) -> Array:
@@ -56,7 +121,7 @@ def compress(slots: Array) -> Array:
     xp = backend.xp
     if slots.shape[1] == 0:
         return slots
-    slots = xp.take(slots, xp.argsort(slots[_LO, :], stable=True), axis=1)
+    slots = xp.take(slots, backend.argsort(slots[_LO, :]), axis=1)
     length = min(slots.shape[1], CAPACITY)
     unit = groups(_unit_starts(slots[_LO, :], slots[_HI, :]))
     group = xp.where(unit[-1] < length, unit, xp.take(_by_equal_mass(slots, unit), unit))

@@ -6,13 +6,26 @@ So a record of 2**40 examples still counts one more where the device has no floa
 and in float64 the sum of any number of batches is right to a few roundings in any order.
 """
 
+import math
 from typing import NamedTuple
 
 from glmheads import backends
 from glmheads.backends import Array
 from glmheads.names import Reduction
 
-__all__ = ["Pair", "add", "reduce", "segment_total", "total", "two_sum", "value"]
+__all__ = [
+    "Pair",
+    "add",
+    "divisor",
+    "reduce",
+    "reduced",
+    "safe_divide",
+    "segment_total",
+    "total",
+    "two_sum",
+    "value",
+    "weigh",
+]
 
 _ROW = 256
 """Elements summed plainly in float32 before the sum is folded into a pair: their rounding errors stay near 1e-7 each
@@ -37,14 +50,12 @@ def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
 def add(p: Pair, q: Pair) -> Pair:
     """Sum of two pairs, elementwise."""
     xp = backends.of(p.hi).xp
-    plain = p.hi + q.hi
-    finite = xp.isfinite(plain)
-    zeros = xp.zeros_like(plain)
+    s, e = two_sum(p.hi, q.hi)
     # The error of an infinite sum would be a NaN.
-    s, e = two_sum(xp.where(finite, p.hi, zeros), xp.where(finite, q.hi, zeros))
-    e = e + xp.where(finite, p.lo + q.lo, zeros)
+    zeros, finite = xp.zeros_like(s), xp.isfinite(s)
+    e = xp.where(finite, e + (p.lo + q.lo), zeros)
     hi = backends.of(s).rounded(s + e)
-    return Pair(xp.where(finite, hi, plain), e - (hi - s))
+    return Pair(hi, xp.where(finite, e - (hi - s), zeros))
 
 
 def value(pair: Pair) -> Array:
@@ -128,42 +139,41 @@ def reduce(losses: Array, weights: Array | None, reduction: Reduction) -> Array:
     >>> [float(reduce(losses, weights, r)) for r in ("sum", "sum_over_batch_size", "weighted_mean")]
     [3.0, 1.5, 1.0]
     """
-    backend = backends.of(losses)
-    xp = backend.xp
     reduction = Reduction(reduction)
-    weighted = weigh(losses, weights)
     if reduction == Reduction.NONE:
-        return weighted
-    summed = value(total(weighted))
-    scale = divisor(losses, weights, reduction)
-    if scale is not None:
-        summed = safe_divide(summed, scale)
-    return xp.astype(summed, losses.dtype, copy=False)
+        return weigh(losses, weights)
+    return reduced(total(weigh(losses, weights)), divisor(losses, weights, reduction), losses.dtype)
+
+
+def reduced(summed: Pair, scale: Pair | None, dtype: Array) -> Array:
+    """The quotient of the sum of the weighted losses and its divisor (None for ``SUM``), in `dtype`."""
+    result = value(summed) if scale is None else safe_divide(value(summed), value(scale))
+    return backends.of(result).xp.astype(result, dtype, copy=False)
 
 
 def weigh(values: Array, weights: Array | None) -> Array:
     """``weights * values``, 0 where the weight is 0 whatever the value (and so is its derivative)."""
     if weights is None:
         return values
-    xp = backends.of(values).xp
-    return weights * xp.where(weights == 0, xp.zeros_like(values), values)
+    backend = backends.of(values)
+    absent = weights == 0
+    if backend.may_have(absent):
+        values = backend.xp.where(absent, backend.xp.zeros_like(values), values)
+    return weights * values
 
 
-def divisor(losses: Array, weights: Array | None, reduction: Reduction) -> Array | None:
-    """What the sum of the weighted losses is divided by: a 0-d array of the accumulation dtype, None for ``SUM``."""
+def divisor(losses: Array, weights: Array | None, reduction: Reduction) -> Pair | None:
+    """What the sum of the weighted losses is divided by, 0-d and additive over blocks of them; None for ``SUM``."""
     backend = backends.of(losses)
     xp = backend.xp
     if reduction == Reduction.SUM:
         return None
-    count = 1
-    for length in losses.shape:
-        count *= length
-    device = backend.device(losses)
-    dtype = backend.accumulation_dtype(device)
     if weights is None or reduction in (Reduction.SUM_OVER_BATCH_SIZE, Reduction.AUTO):
-        return xp.full((), float(count), dtype=dtype, device=device)
+        device = backend.device(losses)
+        count = xp.full((), float(math.prod(losses.shape)), dtype=backend.accumulation_dtype(device), device=device)
+        return Pair(count, xp.zeros_like(count))
     each = weights if reduction == Reduction.MEAN else xp.astype(weights != 0, losses.dtype)
-    return value(total(xp.broadcast_to(each, losses.shape)))
+    return total(xp.broadcast_to(each, losses.shape))
 
 
 def safe_divide(a: Array, b: Array) -> Array:

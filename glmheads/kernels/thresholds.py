@@ -1,7 +1,7 @@
 """Where a score stands among thresholds, and the confusion counts that follow from a histogram of that.
 
-An example has its place in one pass; the counts at every threshold are sums over places. Soft labels and weights come
-in as the positive and the negative mass of an example, w·z and w·(1 − z).
+An example has its place in one pass; the counts at every threshold are sums over places of the masses of positives and
+negatives, w·z and w·(1 − z).
 """
 
 from typing import NamedTuple
@@ -10,9 +10,9 @@ import numpy as np
 
 from glmheads import backends
 from glmheads.backends import Array
-from glmheads.kernels.reductions import Pair, segment_total
+from glmheads.kernels.reductions import Pair
 
-__all__ = ["Confusion", "Event", "cells", "confusion", "events", "histogram", "keras_buckets"]
+__all__ = ["Confusion", "Event", "cells", "confusion", "events", "keras_buckets"]
 
 
 class Confusion(NamedTuple):
@@ -50,31 +50,30 @@ def cells(probabilities: Array, logits: Array, events: tuple[Event, ...]) -> Arr
     """
     xp = backends.of(logits).xp
     single = logits.dtype == xp.float32
-    cell = xp.zeros_like(logits, dtype=xp.int32)
+    dtype = xp.int8 if len(events) < 128 else xp.int32
+    cell = xp.zeros_like(logits, dtype=dtype)
     for threshold, in_float32 in events:
         rounded = in_float32 if single or threshold is None else threshold
         # A threshold just below ½ may round to ½ and would fall behind the event logit > 0.
         by_logit = threshold is None or threshold < 0.5 <= rounded
         positive = logits > 0 if by_logit else probabilities > rounded
-        cell = cell + xp.astype(positive, xp.int32)
-    return cell
+        cell = cell + xp.astype(positive, dtype)
+    return xp.astype(cell, xp.int32, copy=False)
 
 
 def keras_buckets(probabilities: Array, num_thresholds: int) -> Array:
     """Keras's bucket max(ceil(p (T − 1)) − 1, 0) of a probability among T thresholds i / (T − 1), in float32.
 
-    The probability is positive at threshold i when its bucket is i or higher.
+    The probability is positive at threshold i when its bucket is i or higher; NaN is in bucket 0.
     """
-    xp = backends.of(probabilities).xp
-    scaled = xp.ceil(xp.astype(probabilities, xp.float32, copy=False) * float(num_thresholds - 1)) - 1
+    backend = backends.of(probabilities)
+    xp = backend.xp
+    p = xp.astype(probabilities, xp.float32, copy=False)
+    unknown = xp.isnan(p)
+    if backend.may_have(unknown):
+        p = xp.where(unknown, xp.zeros_like(p), p)
+    scaled = xp.ceil(p * float(num_thresholds - 1)) - 1
     return xp.astype(xp.clip(scaled, 0, num_thresholds - 2), xp.int32)
-
-
-def histogram(places: Array, positive: Array, negative: Array, length: int) -> Pair:
-    """Masses by place: pairs of shape (2, length), negatives first; the arguments have shape (n,)."""
-    xp = backends.of(places).xp
-    both = segment_total(xp.concat([negative, positive]), xp.concat([places, places + length]), 2 * length)
-    return Pair(*(xp.reshape(part, (2, length)) for part in both))
 
 
 def confusion(counts: Pair, event: int) -> Confusion:
