@@ -16,12 +16,15 @@ from glmheads.backends import Array
 
 __all__ = [
     "NumericColumn",
+    "as_array",
     "as_labels",
     "as_logits",
     "as_weights",
     "bring",
     "check_labels",
     "check_weights",
+    "column",
+    "column_names",
     "numeric_column",
 ]
 
@@ -84,9 +87,7 @@ def as_logits(logits: Any, dimension: int) -> Array:
     TypeError
         If they are not real numbers.
     """
-    if not backends.is_array(logits):
-        logits = np.asarray(logits)
-    _check_numeric("logits", logits)
+    logits = as_array("logits", logits)
     logits = _native(logits)
     shape = tuple(logits.shape)
     if len(shape) < 2:
@@ -147,7 +148,7 @@ def as_labels(
     return labels
 
 
-def as_weights(features: Any, column: str | NumericColumn | None, logits: Array) -> Array | None:
+def as_weights(features: Any, weight_column: str | NumericColumn | None, logits: Array) -> Array | None:
     """Weights from the features as an array that broadcasts to the logits, None without a weight column.
 
     Raises
@@ -157,14 +158,15 @@ def as_weights(features: Any, column: str | NumericColumn | None, logits: Array)
     TypeError
         If it does not hold real numbers.
     """
-    if column is None:
+    if weight_column is None:
         return None
-    if isinstance(column, str):
-        column = NumericColumn(column)
-    weights = _column(features, column.key)
-    if column.normalizer_fn is not None:
-        weights = column.normalizer_fn(weights if backends.is_array(weights) else np.asarray(weights))
-    weights = bring(f"weights (feature {column.key})", weights, logits)
+    if isinstance(weight_column, str):
+        weight_column = NumericColumn(weight_column)
+    name = f"weights (feature {weight_column.key})"
+    weights = column(features, weight_column.key)
+    if weight_column.normalizer_fn is not None:
+        weights = weight_column.normalizer_fn(weights if backends.is_array(weights) else _converted(name, weights))
+    weights = bring(name, weights, logits)
     shape = tuple(logits.shape)
     if tuple(weights.shape) == shape[:-1]:
         weights = backends.of(weights).xp.reshape(weights, (*weights.shape, 1))
@@ -179,21 +181,38 @@ def as_weights(features: Any, column: str | NumericColumn | None, logits: Array)
     return weights
 
 
-def _column(features: Any, key: str) -> Any:
-    """A column of a mapping, a DataFrame or a Table."""
-    names: list[Any] = []
-    if features is not None:
-        found = getattr(features, "column_names", None)
-        found = getattr(features, "columns", None) if found is None else found
-        if found is None and not hasattr(features, "keys"):
-            raise TypeError(f"features must be a mapping of columns, a DataFrame or a Table. Given: {type(features)}")
-        names = list(features.keys() if found is None else found)
+def column(features: Any, key: str) -> Any:
+    """A column of a mapping, a DataFrame or a Table.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column.
+    TypeError
+        If the features have no columns by name.
+    """
+    names = [] if features is None else column_names(features)
     if key not in names:
         raise ValueError(
             f"Feature {key} is not in features dictionary. "
             + ("No features were given." if features is None else f"It has {names}.")
         )
     return features[key]
+
+
+def column_names(features: Any) -> list[Any]:
+    """The names of the columns of a mapping, a DataFrame or a Table.
+
+    Raises
+    ------
+    TypeError
+        If the features have no columns by name.
+    """
+    found = getattr(features, "column_names", None)
+    found = getattr(features, "columns", None) if found is None else found
+    if found is None and not hasattr(features, "keys"):
+        raise TypeError(f"features must be a mapping of columns, a DataFrame or a Table. Given: {type(features)}")
+    return list(features.keys() if found is None else found)
 
 
 def bring(name: str, value: Any, logits: Array) -> Array:
@@ -207,9 +226,7 @@ def bring(name: str, value: Any, logits: Array) -> Array:
         If it does not hold real numbers.
     """
     ours = backends.of(logits)
-    if not backends.is_array(value):
-        value = np.asarray(value)
-    _check_numeric(name, value)
+    value = as_array(name, value)
     theirs = backends.of(value)
     if theirs is ours:
         here, there = ours.device(logits), theirs.device(value)
@@ -227,6 +244,29 @@ def bring(name: str, value: Any, logits: Array) -> Array:
             "bring both to one library"
         )
     return ours.from_numpy(_portable(theirs.to_numpy(value)), ours.device(logits))
+
+
+def as_array(name: str, value: Any) -> Array:
+    """`value` as an array of real numbers: an array as it is, anything else by NumPy, not copied where it need not be.
+
+    What may come is taken by what it can do: a list, a column of a table, what has ``__dlpack__`` or ``__array__``.
+
+    Raises
+    ------
+    ValueError
+        If values are missing (null, None), or lists are of unequal length.
+    TypeError
+        If it does not hold real numbers, or is no array of numbers at all.
+    """
+    if not backends.is_array(value):
+        value = _converted(name, value)
+    _check_numeric(name, value)
+    return value
+
+
+def _converted(name: str, value: Any) -> np.ndarray[Any, Any]:
+    """What is no array as a NumPy array, of any dtype."""
+    return np.asarray(value)
 
 
 def _native(array: Array) -> Array:
