@@ -275,6 +275,8 @@ def _converted(name: str, value: Any) -> np.ndarray[Any, Any]:
     if hasattr(value, "columns") or hasattr(value, "column_names"):
         return _from_table(name, value)
     value = _in_one_piece(value)
+    if type(getattr(value, "dtype", None)).__name__ == "Struct":
+        raise TypeError(f"{name} must be real numbers, not records: give the field that is meant")
     _refuse_nulls(name, _null_mask(value))
     array = _from_dlpack(name, value) if hasattr(value, "__dlpack__") else None
     if array is None:

@@ -5,6 +5,7 @@ keeps the examples of some batches, sorts them by slice, and lets the head measu
 few examples in each of many batches costs one call for many of them.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -216,8 +217,8 @@ class Evaluator:
             labels, logits, features, regularization_losses = (*batch, None, None)[:4]
             return labels, logits, features, regularization_losses
         raise TypeError(
-            "a batch must be a table, a mapping of columns or, without probabilities, a tuple (labels, logits[, features"
-            f"[, regularization_losses]]). Given type: {type(batch)}"
+            "a batch must be a table, a mapping of columns or, without probabilities, a tuple (labels, logits[, "
+            f"features[, regularization_losses]]). Given type: {type(batch)}"
         )
 
     def _is_of_arguments(self, batch: Mapping[str, Any]) -> bool:
@@ -320,7 +321,12 @@ def log_odds(probabilities: Array, weights: Array | None = None) -> Array:
             f"probabilities must be in [0, 1]; {len(where)} of {len(flat)} are not: {shown}"
             f"{', ...' if len(where) > 5 else ''}. Are they logits?"
         )
-    with backend.quiet():
-        # 2p − 1 is exact here, and the difference of logarithms would cancel.
-        middle = xp.log1p((2 * p - 1) / (1 - p))
-        return xp.where((p > 0.25) & (p < 0.75), middle, xp.log(p) - xp.log1p(-p))
+    inside = (p > 0) & (p < 1)
+    is_middle = (p > 0.25) & (p < 0.75)
+    half = xp.full_like(p, 0.5)
+    q, r = xp.where(inside, p, half), xp.where(is_middle, p, half)
+    # In the middle 2r − 1 is exact, and the difference of logarithms would cancel.
+    logits = xp.where(is_middle, xp.log1p((2 * r - 1) / (1 - r)), xp.log(q) - xp.log1p(-q))
+    for probability, logit in ((0, -math.inf), (1, math.inf)):
+        logits = xp.where(p == probability, xp.full_like(p, logit), logits)
+    return xp.where(inside | (p == 0) | (p == 1), logits, xp.full_like(p, math.nan))
