@@ -369,6 +369,7 @@ class TestMinCount:
 DAY = datetime.date(2024, 1, 2)
 KEYS: dict[str, tuple[Any, list[Any]]] = {
     "list": (["b", None, "a", "b"], ["b", None, "a", "b"]),
+    "list-of-both": ([1, "1"], [1, "1"]),
     "mixed": ([1, "1", None, float("nan")], [1, "1", None, None]),
     "numpy-words": (np.asarray(["b", "a"]), ["b", "a"]),
     "numpy-bytes": (np.asarray([b"b", b"a"]), ["b", "a"]),

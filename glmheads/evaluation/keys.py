@@ -72,7 +72,10 @@ def _encoded(column: Any) -> tuple[np.ndarray[Any, Any], Sequence[Any]]:
     if hasattr(column, "factorize"):
         codes, values = column.factorize()
         return np.asarray(codes), list(values)
-    if hasattr(column, "to_list"):
+    rows: Sequence[Any]
+    if isinstance(column, (list, tuple)):
+        rows = column
+    elif hasattr(column, "to_list"):
         rows = column.to_list()
     else:
         array = to_host(column)
