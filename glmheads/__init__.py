@@ -3,6 +3,7 @@
 from glmheads import kernels
 from glmheads.backends.blocks import threads
 from glmheads.estimator_spec import EstimatorSpec, ModeKeys
+from glmheads.evaluation import Evaluation, evaluate
 from glmheads.families import Family
 from glmheads.features import NumericColumn, numeric_column
 from glmheads.heads import (
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BinaryClassHead",
     "EstimatorSpec",
+    "Evaluation",
     "Family",
     "Head",
     "LogisticRegressionHead",
@@ -37,6 +39,7 @@ __all__ = [
     "RegressionHead",
     "Statistics",
     "binary_classification_head",
+    "evaluate",
     "kernels",
     "logistic_regression_head",
     "numeric_column",

@@ -7,6 +7,8 @@ refused.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,15 @@ from glmheads.backends import Array
 
 __all__ = [
     "NumericColumn",
+    "as_array",
     "as_labels",
     "as_logits",
     "as_weights",
     "bring",
     "check_labels",
     "check_weights",
+    "column",
+    "column_names",
     "numeric_column",
 ]
 
@@ -84,9 +89,7 @@ def as_logits(logits: Any, dimension: int) -> Array:
     TypeError
         If they are not real numbers.
     """
-    if not backends.is_array(logits):
-        logits = np.asarray(logits)
-    _check_numeric("logits", logits)
+    logits = as_array("logits", logits)
     logits = _native(logits)
     shape = tuple(logits.shape)
     if len(shape) < 2:
@@ -147,7 +150,7 @@ def as_labels(
     return labels
 
 
-def as_weights(features: Any, column: str | NumericColumn | None, logits: Array) -> Array | None:
+def as_weights(features: Any, weight_column: str | NumericColumn | None, logits: Array) -> Array | None:
     """Weights from the features as an array that broadcasts to the logits, None without a weight column.
 
     Raises
@@ -157,14 +160,15 @@ def as_weights(features: Any, column: str | NumericColumn | None, logits: Array)
     TypeError
         If it does not hold real numbers.
     """
-    if column is None:
+    if weight_column is None:
         return None
-    if isinstance(column, str):
-        column = NumericColumn(column)
-    weights = _column(features, column.key)
-    if column.normalizer_fn is not None:
-        weights = column.normalizer_fn(weights if backends.is_array(weights) else np.asarray(weights))
-    weights = bring(f"weights (feature {column.key})", weights, logits)
+    if isinstance(weight_column, str):
+        weight_column = NumericColumn(weight_column)
+    name = f"weights (feature {weight_column.key})"
+    weights = column(features, weight_column.key)
+    if weight_column.normalizer_fn is not None:
+        weights = weight_column.normalizer_fn(weights if backends.is_array(weights) else _converted(name, weights))
+    weights = bring(name, weights, logits)
     shape = tuple(logits.shape)
     if tuple(weights.shape) == shape[:-1]:
         weights = backends.of(weights).xp.reshape(weights, (*weights.shape, 1))
@@ -179,21 +183,38 @@ def as_weights(features: Any, column: str | NumericColumn | None, logits: Array)
     return weights
 
 
-def _column(features: Any, key: str) -> Any:
-    """A column of a mapping, a DataFrame or a Table."""
-    names: list[Any] = []
-    if features is not None:
-        found = getattr(features, "column_names", None)
-        found = getattr(features, "columns", None) if found is None else found
-        if found is None and not hasattr(features, "keys"):
-            raise TypeError(f"features must be a mapping of columns, a DataFrame or a Table. Given: {type(features)}")
-        names = list(features.keys() if found is None else found)
+def column(features: Any, key: str) -> Any:
+    """A column of a mapping, a DataFrame or a Table.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column.
+    TypeError
+        If the features have no columns by name.
+    """
+    names = [] if features is None else column_names(features)
     if key not in names:
         raise ValueError(
             f"Feature {key} is not in features dictionary. "
             + ("No features were given." if features is None else f"It has {names}.")
         )
     return features[key]
+
+
+def column_names(features: Any) -> list[Any]:
+    """The names of the columns of a mapping, a DataFrame or a Table.
+
+    Raises
+    ------
+    TypeError
+        If the features have no columns by name.
+    """
+    found = getattr(features, "column_names", None)
+    found = getattr(features, "columns", None) if found is None else found
+    if found is None and not hasattr(features, "keys"):
+        raise TypeError(f"features must be a mapping of columns, a DataFrame or a Table. Given: {type(features)}")
+    return list(features.keys() if found is None else found)
 
 
 def bring(name: str, value: Any, logits: Array) -> Array:
@@ -207,9 +228,7 @@ def bring(name: str, value: Any, logits: Array) -> Array:
         If it does not hold real numbers.
     """
     ours = backends.of(logits)
-    if not backends.is_array(value):
-        value = np.asarray(value)
-    _check_numeric(name, value)
+    value = as_array(name, value)
     theirs = backends.of(value)
     if theirs is ours:
         here, there = ours.device(logits), theirs.device(value)
@@ -227,6 +246,131 @@ def bring(name: str, value: Any, logits: Array) -> Array:
             "bring both to one library"
         )
     return ours.from_numpy(_portable(theirs.to_numpy(value)), ours.device(logits))
+
+
+def as_array(name: str, value: Any) -> Array:
+    """`value` as an array of real numbers: an array as it is, anything else by NumPy, not copied where it need not be.
+
+    What may come is taken by what it can do: a list, a column of a table, what has ``__dlpack__`` or ``__array__``.
+
+    Raises
+    ------
+    ValueError
+        If values are missing (null, None), or lists are of unequal length.
+    TypeError
+        If it does not hold real numbers, or is no array of numbers at all.
+    """
+    if not backends.is_array(value):
+        value = _converted(name, value)
+    _check_numeric(name, value)
+    return value
+
+
+def _converted(name: str, value: Any) -> np.ndarray[Any, Any]:
+    """What is no array as a NumPy array, of any dtype."""
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        raise TypeError(f"{name} must not be sparse: give the array that its toarray() returns")
+    if hasattr(value, "collect"):
+        raise TypeError(f"{name} must have values, not be lazy: collect them. Given type: {type(value)}")
+    if hasattr(value, "columns") or hasattr(value, "column_names"):
+        return _from_table(name, value)
+    value = _in_one_piece(value)
+    if type(getattr(value, "dtype", None)).__name__ == "Struct":
+        raise TypeError(f"{name} must be real numbers, not records: give the field that is meant")
+    _refuse_nulls(name, _null_mask(value))
+    array = _from_dlpack(name, value) if hasattr(value, "__dlpack__") else None
+    if array is None:
+        array = _from_numpy(name, value)
+    if array.dtype.kind == "O" and array.ndim == 1 and len(array) and isinstance(array[0], (list, tuple, np.ndarray)):
+        array = _from_numpy(name, array.tolist())
+    if array.ndim > 1:
+        for flatten in ("flatten", "explode"):
+            if hasattr(value, "null_count") and hasattr(value, flatten):
+                _refuse_nulls(name, _null_mask(getattr(value, flatten)()))
+    if array.dtype.kind == "O" and array.ndim == 0 and value is not None:
+        raise TypeError(
+            f"{name} must be real numbers: an array, a list or a column of a table. Given type: {type(value)}"
+        )
+    return array
+
+
+def _in_one_piece(value: Any) -> Any:
+    """A column neither in chunks nor encoded by a dictionary, if it is one that can be."""
+    if hasattr(value, "combine_chunks"):
+        value = value.chunk(0) if value.num_chunks == 1 else value.combine_chunks()
+    return value.dictionary_decode() if hasattr(value, "dictionary_decode") else value
+
+
+def _from_table(name: str, table: Any) -> np.ndarray[Any, Any]:
+    """The columns of a table as the last axis."""
+    names = column_names(table)
+    if len(set(names)) < len(names):
+        raise ValueError(f"{name} must be columns of different names. Given: {names}")
+    columns = [as_array(f"{name} (column {key})", table[key]) for key in names]
+    if len(columns) == 1:
+        return np.reshape(columns[0], (-1, 1))
+    return np.stack(columns, axis=-1) if columns else np.asarray(table)
+
+
+def _from_dlpack(name: str, value: Any) -> np.ndarray[Any, Any] | None:
+    """By DLPack, which copies nothing and asks no other library to be imported; None where NumPy can't."""
+    on_host = (1, 3)  # kDLCPU and kDLCUDAHost
+    if hasattr(value, "__dlpack_device__") and int(value.__dlpack_device__()[0]) not in on_host:
+        raise ValueError(
+            f"{name} are not in the host's memory but on device {tuple(value.__dlpack_device__())} of DLPack: "
+            "give them as an array of the logits' library"
+        )
+    try:
+        return np.from_dlpack(value)
+    except Exception:
+        if not hasattr(value, "__array__"):
+            raise
+        return None
+
+
+def _from_numpy(name: str, value: Any) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(value)
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError(f"{name} must not be nested lists of unequal length: {error}") from error
+
+
+def _null_mask(value: Any) -> np.ndarray[Any, Any] | None:
+    """Which values of a column are missing; None if none are, or the column has no way to say so but NaN."""
+    if hasattr(value, "null_count"):
+        count = value.null_count() if callable(value.null_count) else value.null_count
+        return np.asarray(value.is_null()) if count else None
+    if hasattr(value, "isna") and not isinstance(getattr(value, "dtype", None), np.dtype):
+        return np.asarray(value.isna())
+    return None
+
+
+def _refuse_nulls(name: str, missing: np.ndarray[Any, Any] | None) -> None:
+    if missing is not None and np.any(missing):
+        index = np.flatnonzero(missing)
+        shown = ", ".join(map(str, index[:_SHOWN])) + (", ..." if len(index) > _SHOWN else "")
+        raise ValueError(
+            f"{name} must not be missing: {len(index)} of {missing.size} are null, at {shown}. Drop or fill them"
+        )
+
+
+def _refuse_objects(name: str, array: np.ndarray[Any, Any]) -> None:
+    """Say what is wrong with an array of objects or words."""
+    if isinstance(array, np.ndarray) and array.dtype.kind == "O" and array.ndim:
+        flat = array.ravel().tolist()
+        # None, and what pandas has for it; the names are those of no other class
+        missing = np.asarray([x is None or type(x).__name__ in ("NAType", "NaTType") for x in flat], dtype=bool)
+        others = [x for x, is_missing in zip(flat, missing, strict=True) if not is_missing]
+        if all(isinstance(x, (int, float, np.generic)) for x in others):
+            _refuse_nulls(name, missing)
+            raise TypeError(f"{name} must be real numbers; they are an array of objects: convert it with astype(float)")
+        if all(isinstance(x, (int, float, Decimal, Fraction)) for x in others):
+            _refuse_nulls(name, missing)
+            raise TypeError(f"{name} must be real numbers; they are {type(others[0])}: convert them to float")
+    hint = "are words or objects: give label_vocabulary" if name.startswith("labels") else "are not numbers"
+    raise TypeError(f"{name} must be real numbers; they {hint}. Given dtype: {array.dtype}")
 
 
 def _native(array: Array) -> Array:
@@ -249,12 +393,15 @@ def _check_numeric(name: str, array: Array) -> None:
         raise TypeError(f"{name} must not be a masked array: drop or fill what is masked")
     if isinstance(array.dtype, np.dtype) and array.dtype.kind not in "biuf":
         if array.dtype.kind in "OSUT":
-            hint = "are words or objects: give label_vocabulary" if name == "labels" else "are not numbers"
-            raise TypeError(f"{name} must be real numbers; they {hint}. Given dtype: {array.dtype}")
+            _refuse_objects(name, array)
+        if array.dtype.kind in "mM":
+            raise TypeError(f"{name} must be real numbers, not dates or times. Given dtype: {array.dtype}")
         if "bfloat16" not in str(array.dtype):
             raise TypeError(f"{name} must be real numbers. Given dtype: {array.dtype}")
     elif "complex" in str(array.dtype):
         raise TypeError(f"{name} must be real numbers. Given dtype: {array.dtype}")
+    elif getattr(array, "is_sparse", False) or getattr(array, "is_sparse_csr", False):
+        raise TypeError(f"{name} must not be sparse: give the array that its to_dense() returns")
 
 
 def _look_up(labels: Any, vocabulary: tuple[str, ...], weights: Array | None) -> np.ndarray[Any, Any]:

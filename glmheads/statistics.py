@@ -7,23 +7,17 @@ added (means, counts at thresholds, histograms), and `Ranking`, the summary of t
 `ThresholdCounts`, ...) says how it is measured on a batch; a further part is one more recipe.
 """
 
-import hashlib
-import json
 import math
 import operator
-import zlib
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import reduce
-from os import PathLike
 from types import MappingProxyType
-from typing import IO, Any, ClassVar, Protocol
-from zipfile import BadZipFile
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from glmheads import backends
+from glmheads import archive, backends
 from glmheads.backends import Array
 from glmheads.kernels import curves, ranking, thresholds
 from glmheads.kernels.reductions import Pair, add, segment_total, total, value
@@ -393,19 +387,6 @@ class RegularizationSums:
 _FORMAT = "glmheads.Statistics"
 _VERSION = 2
 
-# What reading a damaged npz file may raise: RuntimeError where a bit says that it is encrypted or compressed otherwise.
-_DAMAGED = (
-    AttributeError,
-    BadZipFile,
-    EOFError,
-    KeyError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    zlib.error,
-)
-
 
 Form = tuple[str, tuple[tuple[str, tuple[int, ...]], ...] | None]
 """A part's name, and the keys and shapes of its sums, or None for a `Ranking`."""
@@ -619,7 +600,7 @@ class Statistics:
 
     # Saving
 
-    def save(self, file: str | PathLike[str] | IO[bytes]) -> None:
+    def save(self, file: archive.File) -> None:
         """Write the record to a file, in NumPy's npz format and without pickle.
 
         Parameters
@@ -628,13 +609,11 @@ class Statistics:
             A path without an ending gets .npz.
         """
         here = self._on_host()
-        header = json.dumps({"format": _FORMAT, "version": _VERSION, "structure": here.structure()})
-        arrays = {f"array_{index}": array for index, array in enumerate(here.arrays())}
-        digest = _digest(header, list(arrays.values()))
-        np.savez(file, header=np.asarray(header), digest=np.asarray(digest), **arrays)
+        fields = {"format": _FORMAT, "version": _VERSION, "structure": here.structure()}
+        archive.write(file, fields, here.arrays())
 
     @classmethod
-    def load(cls, file: str | PathLike[str] | IO[bytes]) -> "Statistics":
+    def load(cls, file: archive.File) -> "Statistics":
         """The record that `save` wrote, as NumPy arrays; ``to`` brings it elsewhere.
 
         Raises
@@ -642,34 +621,13 @@ class Statistics:
         ValueError
             If the file is not such a record, is damaged, or is of a later version of the format.
         """
-        label = getattr(file, "name", file)
+        fields, arrays = archive.read(file, _FORMAT, _VERSION, noun="glmheads statistics")
         try:
-            # np.load leaves a damaged file open that it opened itself
-            opened = open(file, "rb") if isinstance(file, (str, PathLike)) else nullcontext(file)  # noqa: SIM115
-            with opened as stream, np.load(stream, allow_pickle=False) as content:
-                header = str(content["header"])
-                digest = str(content["digest"])
-                count = len(content.files) - 2
-                arrays = [content[f"array_{index}"] for index in range(count)]
-        except FileNotFoundError:
-            raise
-        except _DAMAGED as error:
-            raise ValueError(f"{label} is not a file of glmheads statistics, or is damaged: {error}") from error
-        try:
-            fields = json.loads(header)
-            format_, version, structure = fields["format"], fields["version"], fields["structure"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{label} is not a file of glmheads statistics: its header is {header!r}") from error
-        if format_ != _FORMAT:
-            raise ValueError(f"{label} is not a file of glmheads statistics: its format is {format_!r}")
-        if version != _VERSION:
-            raise ValueError(
-                f"{label} has version {version} of the format, and this glmheads reads version {_VERSION}: "
-                "read it with the glmheads that wrote it"
-            )
-        if digest != _digest(header, arrays):
-            raise ValueError(f"{label} is damaged: its content does not match its checksum")
-        return cls.from_arrays(structure, arrays)
+            record = cls.from_arrays(fields["structure"], arrays)
+            _ = record.parts
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ValueError(f"{file} is not a file of glmheads statistics: its header is {fields!r}") from error
+        return record
 
 
 def _pack(pairs: Sequence[Pair]) -> Pair:
@@ -681,14 +639,6 @@ def _pack(pairs: Sequence[Pair]) -> Pair:
 def _unpack(array: Array, at: int, size: int, shape: tuple[int, ...]) -> Array:
     # Under a transformation that has mapped over records, the array has axes in front.
     return backends.of(array).xp.reshape(array[..., at : at + size], (*array.shape[:-1], *shape))
-
-
-def _digest(header: str, arrays: list[Any]) -> str:
-    digest = hashlib.sha256(header.encode())
-    for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
 
 
 def _accumulation_dtype(statistics: Statistics) -> Any:

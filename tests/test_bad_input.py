@@ -4,6 +4,8 @@
 import io
 import re
 from collections.abc import Callable, Iterator
+from decimal import Decimal
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -189,7 +191,11 @@ def test_logits_dtype(lib):
 
 
 def test_logits_ragged():
-    refused(ValueError, "inhomogeneous", BINARY, LABELS, [[1.0], [1.0, 2.0], [0.5]])
+    ragged = [[1.0], [1.0, 2.0], [0.5]]
+    text = "must not be nested lists of unequal length"
+    refused(ValueError, f"logits {text}", BINARY, LABELS, ragged)
+    refused(ValueError, f"labels {text}", BINARY, ragged, LOGITS)
+    refused(ValueError, f"weights (feature w) {text}", BINARY, LABELS, LOGITS, ragged)
 
 
 def test_logits_integer(lib):
@@ -302,7 +308,6 @@ def test_labels_dtype(lib):
         np.asarray([1, 2, 3], dtype="timedelta64[s]"),
         np.asarray(LABELS, dtype=object),
         np.asarray([(1.0,)] * 3, dtype=[("a", float)]),
-        [1.0, None, 0.0],
         {1, 0},
     ]
     for labels in bad:
@@ -449,7 +454,6 @@ def test_weights_dtype(lib):
         ["1", "2", "1"],
         np.asarray(WEIGHTS, dtype=object),
         np.asarray([1, 2, 1], dtype="timedelta64[s]"),
-        [True, None, True],
         None,
     ]
     for weights in bad:
@@ -563,6 +567,69 @@ def test_other_device(library):
         refused(
             ValueError, f"device of the logits, {device}", BINARY, labels.new_ones(3, device="cpu"), logits, weights
         )
+
+
+def test_nulls(lib):
+    pandas, polars, pyarrow = (pytest.importorskip(name) for name in ("pandas", "polars", "pyarrow"))
+    text = "must not be missing: 1 of 3 are null, at 1"
+    for missing in (
+        [1.0, None, 0.0],
+        [True, None, False],
+        pandas.array([1, None, 0], dtype="Int64"),
+        pandas.Series([1, None, 0], dtype="double[pyarrow]"),
+        polars.Series([1.0, None, 0.0]),
+        pyarrow.array([1.0, None, 0.0]),
+        pyarrow.chunked_array([[1], [None, 0]]),
+    ):
+        refused(ValueError, f"labels {text}", BINARY, missing, lib.array(LOGITS))
+        refused(ValueError, f"labels {text}", BINARY, missing, lib.array(LOGITS), [1.0, 0.0, 1.0])
+        refused(ValueError, f"weights (feature w) {text}", BINARY, LABELS, lib.array(LOGITS), missing)
+        refused(ValueError, f"logits {text}", BINARY, LABELS, missing)
+
+
+def test_decimals(lib):
+    for numbers, text in (
+        ([Decimal(1), Decimal(0), Decimal(1)], "convert them to float"),
+        ([Fraction(1, 2), 0, 1], "convert them to float"),
+        (np.asarray(LABELS, dtype=object), "convert it with astype(float)"),
+    ):
+        refused(TypeError, text, BINARY, numbers, lib.array(LOGITS))
+        refused(TypeError, text, BINARY, LABELS, lib.array(LOGITS), numbers)
+        refused(TypeError, text, BINARY, LABELS, numbers)
+
+
+def test_sparse():
+    sparse = pytest.importorskip("scipy.sparse")
+    refused(TypeError, "logits must not be sparse", BINARY, LABELS, sparse.csr_array(LOGITS))
+    refused(TypeError, "labels must not be sparse", BINARY, sparse.coo_array(np.asarray(LOGITS)), LOGITS)
+    tensor = pytest.importorskip("torch").tensor(LOGITS)
+    refused(TypeError, "logits must not be sparse", BINARY, LABELS, tensor.to_sparse())
+    refused(TypeError, "weights (feature w) must not be sparse", BINARY, LABELS, tensor, tensor.to_sparse())
+
+
+def test_lazy_table():
+    table = pytest.importorskip("polars").LazyFrame({"x": [1.0, -2.0, 0.5], "y": LABELS})
+    refused(TypeError, "logits must have values, not be lazy: collect them", BINARY, LABELS, table)
+    refused(TypeError, "labels must have values, not be lazy: collect them", BINARY, table, LOGITS)
+    assert gh.evaluate(gh.BinaryClassHead(), table, logits="x", labels="y").count == 3
+
+
+def test_no_array(lib):
+    for given in ({1.0}, {"a": 1.0}, (x for x in LABELS), object()):
+        refused(TypeError, "labels must be real numbers: an array, a list or a", BINARY, given, lib.array(LOGITS))
+        refused(TypeError, "logits must be real numbers: an array, a list or a", BINARY, LABELS, given)
+
+
+def test_dlpack_on_a_device(lib):
+    class OnDevice:
+        def __dlpack__(self, **options):
+            raise BufferError
+
+        def __dlpack_device__(self):
+            return 2, 0
+
+    refused(ValueError, "labels are not in the host's memory", BINARY, OnDevice(), lib.array(LOGITS))
+    refused(ValueError, "logits are not in the host's memory", BINARY, LABELS, OnDevice())
 
 
 def test_read_only(lib):
@@ -905,6 +972,102 @@ def test_kernels_arrays(lib):
             kernel(labels, logits)
     with pytest.raises(TypeError, match="expected real numbers"):
         kernel(logits, lib.array(LOGITS, dtype="complex64"))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Evaluations
+
+TABLE = {"x": [1.0, -2.0, 0.5], "y": LABELS, "w": WEIGHTS, "g": ["a", "b", "a"]}
+NAMES = {"logits": "x", "labels": "y"}
+
+
+def test_evaluation_data():
+    for data in (5, None, "table.csv", BINARY):
+        with pytest.raises(TypeError, match="data must be a table"):
+            gh.evaluate(BINARY, data, **NAMES)
+    for data in (
+        [5],
+        [None],
+        "x",
+        np.ones((2, 2)),
+        [(LABELS,)],
+        [TABLE, "x"],
+        (np.asarray(LABELS), np.asarray(LOGITS)),
+    ):
+        with pytest.raises(TypeError, match=r"(a batch|data) must be a table"):
+            gh.evaluate(BINARY, data, **NAMES)
+    with pytest.raises(TypeError, match="head must be a Head"):
+        gh.evaluate("binary", TABLE, **NAMES)
+
+
+def test_evaluation_columns():
+    polars = pytest.importorskip("polars")
+    for data in (TABLE, polars.DataFrame(TABLE), polars.LazyFrame(TABLE), [TABLE]):
+        for names in ({"logits": "z"}, {"labels": "z"}, {"weights": "z"}, {"by": ["g", "z"]}):
+            with pytest.raises(ValueError, match=r"the data have no column 'z'; they have \['x', 'y', 'w', 'g'\]"):
+                gh.evaluate(BINARY, data, **{**NAMES, **names})
+    for argument in ("logits", "labels", "by"):
+        for bad in ([], ["g", "g"]):
+            with pytest.raises(ValueError, match=f"{argument} must be the name of a column, or different names"):
+                gh.evaluate(BINARY, TABLE, **{**NAMES, argument: bad})
+        for bad in (5, [5], [None]):
+            with pytest.raises(TypeError, match=f"{argument} must be the name of a column"):
+                gh.evaluate(BINARY, TABLE, **{**NAMES, argument: bad})
+
+
+def test_evaluation_by():
+    for bad in ([[1], [1, 2], []], [{}, {}, {}]):
+        with pytest.raises((TypeError, ValueError), match="by column 'g' must"):
+            gh.evaluate(BINARY, {**TABLE, "g": bad}, by="g", **NAMES)
+    for bad in (["a"], ["a"] * 4, np.ones((3, 1)), 1):
+        with pytest.raises(ValueError, match="by column 'g' must have a value for each of 3 examples"):
+            gh.evaluate(BINARY, {**TABLE, "g": bad}, by="g", **NAMES)
+
+
+def test_evaluation_weights():
+    with pytest.raises(ValueError, match=r"the head has no weight column: make it with weight_column='w'"):
+        gh.evaluate(gh.BinaryClassHead(), TABLE, weights="w", **NAMES)
+
+
+def test_evaluation_probabilities(lib):
+    data = {**TABLE, "p": lib.array([0.5, 1.5, -0.5])}
+    if lib.checks_values:
+        with pytest.raises(ValueError, match=r"probabilities must be in \[0, 1\]; 2 of 3 are not: 1.5 at 1, -0.5 at 2"):
+            gh.evaluate(BINARY, data, probabilities="p", labels="y")
+    else:
+        assert np.isnan(gh.evaluate(BINARY, data, probabilities="p", labels="y").results["average_loss"])
+    with pytest.raises(ValueError, match="give logits or probabilities, not both"):
+        gh.evaluate(BINARY, data, logits="x", probabilities="p")
+    for head in (REGRESSION, POISSON):
+        with pytest.raises(ValueError, match="probabilities are for a head of two classes"):
+            gh.evaluate(head, data, probabilities="p", labels="y")
+
+
+def test_evaluation_min_count():
+    for bad in (0, -1, 1.5, "2", None, True):
+        with pytest.raises(ValueError, match="min_count must be an integer >= 1"):
+            gh.evaluate(BINARY, TABLE, by="g", min_count=bad, **NAMES)
+
+
+def test_evaluation_adding():
+    found = gh.evaluate(BINARY, TABLE, by="g", **NAMES)
+    with pytest.raises(ValueError, match="differently configured heads"):
+        found + gh.evaluate(LOGISTIC, TABLE, by="g", **NAMES)
+    with pytest.raises(ValueError, match="evaluations by different columns don't add up"):
+        found + gh.evaluate(BINARY, TABLE, **NAMES)
+
+
+def test_evaluation_file(tmp_path):
+    path = tmp_path / "found.npz"
+    gh.evaluate(BINARY, TABLE, by="g", **NAMES).save(path)
+    whole = path.read_bytes()
+    with pytest.raises(ValueError, match=r"found\.npz is of a differently configured head"):
+        gh.Evaluation.load(path, LOGISTIC)
+    BINARY.empty().save(path)
+    for content in (b"", b"no file", path.read_bytes(), whole[:-200], whole[: len(whole) // 2]):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"found\.npz"):
+            gh.Evaluation.load(path, BINARY)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

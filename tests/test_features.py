@@ -138,35 +138,6 @@ class TestWeightColumn:
         assert float(head.loss(LABELS, LOGITS, Columns())) == pytest.approx(WEIGHTED)
 
 
-class TestNulls:
-    @pytest.mark.parametrize("values", [[2.0, None, 1.0], [2, None, 1]], ids=["float", "integer"])
-    @pytest.mark.parametrize("frame", list(FRAMES.values())[1:], ids=list(FRAMES)[1:])
-    def test_in_weights_and_labels_are_refused(self, frame, values):
-        table = frame({"w": values})
-        text = "weights must be finite and >= 0; 1 of 3 weights are not: nan at 1"
-        with pytest.raises(ValueError, match=text):
-            gh.BinaryClassHead(weight_column="w").loss(LABELS, LOGITS, table)
-        with pytest.raises(ValueError, match="Labels must be finite; 1 of 3 labels are not: nan at 1"):
-            gh.RegressionHead().loss(table["w"], LOGITS)
-
-    @pytest.mark.parametrize("dtype", ["Int64", "Float64", "int64[pyarrow]", "double[pyarrow]"])
-    def test_of_nullable_pandas_are_refused(self, dtype):
-        pandas = pytest.importorskip("pandas")
-        if "pyarrow" in dtype:
-            pytest.importorskip("pyarrow")
-        table = pandas.DataFrame({"w": pandas.array([2, None, 1], dtype=dtype)})
-        with pytest.raises((ValueError, TypeError), match="weights"):
-            gh.BinaryClassHead(weight_column="w").loss(LABELS, LOGITS, table)
-        whole = pandas.DataFrame({"w": pandas.array([2, 1, 1], dtype=dtype)})
-        loss = gh.BinaryClassHead(weight_column="w").loss(LABELS, LOGITS, whole)
-        assert float(loss) == pytest.approx(cross_entropy(LABELS[:, None], LOGITS, np.asarray([[2], [1], [1]])))
-
-    @pytest.mark.parametrize("frame", FRAMES.values(), ids=FRAMES)
-    def test_of_booleans_are_no_numbers(self, frame):
-        with pytest.raises(TypeError, match=re.escape("weights (feature w) must be real numbers")):
-            gh.BinaryClassHead(weight_column="w").loss(LABELS, LOGITS, frame({"w": [True, None, True]}))
-
-
 class TestWeightShapes:
     LEADING = (2, 3)
 

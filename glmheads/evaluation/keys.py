@@ -1,0 +1,105 @@
+"""Keys: what tells a slice of the data, and which rows of a column have which."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from glmheads.evaluation.tables import to_host
+
+__all__ = ["Key", "factorize", "in_order", "shown"]
+
+Key = tuple[str | int | float | bool | None, ...]
+"""What tells a slice: for each column its value, None where it is missing."""
+
+
+def shown(value: Any) -> str:
+    """A value of a key for people to read."""
+    return "(missing)" if value is None else str(value)
+
+
+def in_order(slices: Mapping[Key, Any]) -> dict[Key, Any]:
+    """The same with the keys in order: numbers before words, what is missing last."""
+    return dict(sorted(slices.items(), key=lambda item: [_order(value) for value in item[0]]))
+
+
+def _order(value: Any) -> tuple[int, Any]:
+    if value is None:
+        return 2, 0
+    return (1, value) if isinstance(value, str) else (0, value)
+
+
+def factorize(columns: list[tuple[str, Any]], count: int) -> tuple[list[Key], np.ndarray[Any, Any]]:
+    """The keys that there are, and for each of `count` rows which of them; the columns come with their names.
+
+    Raises
+    ------
+    ValueError
+        If a column has another number of rows.
+    TypeError
+        If it holds what can't tell slices, such as lists.
+    """
+    keys: list[Key] = [()]
+    codes = np.zeros(count, dtype=np.int64)
+    for name, column in columns:
+        values, more = _factorize_one(name, column)
+        if more.shape != (count,):
+            raise ValueError(f"by column {name!r} must have a value for each of {count} examples, not {more.shape}")
+        combined, codes = np.unique(codes * max(1, len(values)) + more, return_inverse=True)
+        keys = [(*keys[i // len(values)], values[i % len(values)]) for i in combined.tolist()]
+    return keys, codes
+
+
+def _factorize_one(name: str, column: Any) -> tuple[list[Any], np.ndarray[Any, Any]]:
+    """The values of a column, and for each row which of them."""
+    try:
+        codes, found = _encoded(column)
+    except (TypeError, NotImplementedError) as error:
+        raise TypeError(f"by column {name!r} must hold words or numbers: {error}") from error
+    positions: dict[Any, int] = {}
+    # The last place is that of the code -1. Several values may be one in a key, as NaN and null are.
+    places = [positions.setdefault(_value(value), len(positions)) for value in (*found, None)]
+    return list(positions), np.asarray(places, dtype=np.int64)[codes]
+
+
+def _encoded(column: Any) -> tuple[np.ndarray[Any, Any], Sequence[Any]]:
+    """For each row the position of its value, -1 if it is missing; and the values."""
+    if hasattr(column, "dictionary_encode"):
+        encoded = column.dictionary_encode()
+        encoded = encoded.combine_chunks() if hasattr(encoded, "combine_chunks") else encoded
+        return np.asarray(encoded.indices.fill_null(-1)), encoded.dictionary.to_pylist()
+    if hasattr(column, "factorize"):
+        codes, values = column.factorize()
+        return np.asarray(codes), list(values)
+    rows: Sequence[Any]
+    if isinstance(column, (list, tuple)):
+        rows = column
+    elif hasattr(column, "to_list"):
+        rows = column.to_list()
+    else:
+        array = to_host(column)
+        if array.dtype.kind in "biuf":
+            values, codes = np.unique(array, return_inverse=True)
+            return codes, values.tolist()
+        if array.dtype.kind in "mM":
+            missing, array = np.isnat(array), array.astype(str).astype(object)
+            array[missing] = None
+        rows = array.tolist()
+    values = list(dict.fromkeys(rows))
+    positions = {value: position for position, value in enumerate(values)}
+    return np.fromiter(map(positions.__getitem__, rows), dtype=np.int64, count=len(rows)), values
+
+
+def _value(value: Any) -> str | int | float | bool | None:
+    """A value as it stands in a key."""
+    if isinstance(value, np.generic):
+        value = float(value) if isinstance(value, np.floating) else value.item()
+    if isinstance(value, bytes):
+        return value.decode(errors="backslashreplace")
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float):
+        return None if math.isnan(value) else value + 0.0  # −0 is 0
+    text = str(value)
+    return None if text in ("<NA>", "NaT", "NaN") else text
