@@ -4,8 +4,7 @@ A further family is one more object here; a head is a table around one.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 
 from glmheads.backends import Array
 from glmheads.kernels import links, losses
@@ -48,10 +47,10 @@ class Family:
     """
 
     name: str
-    loss: Callable[[Array, Array], Array]
-    gradient: Callable[[Array, Array], Array]
-    hessian: Callable[[Array, Array], Array]
-    inverse_link: Callable[[Array], Array]
+    loss: Callable[[Array, Array], Array] = field(repr=False)
+    gradient: Callable[[Array, Array], Array] = field(repr=False)
+    hessian: Callable[[Array, Array], Array] = field(repr=False)
+    inverse_link: Callable[[Array], Array] = field(repr=False)
     label_range: tuple[float, float]
 
     @property
@@ -89,9 +88,14 @@ POISSON = Family(
     label_range=(0.0, _INFINITY),
 )
 
+
+def _log_poisson_loss_without_constant(labels: Array, logits: Array) -> Array:
+    return losses.log_poisson_loss(labels, logits, compute_full_loss=False)
+
+
 POISSON_WITHOUT_CONSTANT = Family(
     name="poisson without constant",
-    loss=partial(losses.log_poisson_loss, compute_full_loss=False),
+    loss=_log_poisson_loss_without_constant,
     gradient=losses.log_poisson_gradient,
     hessian=losses.log_poisson_hessian,
     inverse_link=links.exp,

@@ -21,6 +21,7 @@ import numpy as np
 
 from glmheads import backends
 from glmheads.backends import Array
+from glmheads.display import html_table, place
 from glmheads.kernels import curves, ranking, thresholds
 from glmheads.kernels.reductions import Pair, add, total, value
 from glmheads.kernels.thresholds import Confusion, Event
@@ -418,6 +419,32 @@ class Statistics:
     def __post_init__(self) -> None:
         backends.make_traceable(Statistics)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Statistics.from_arrays, (self.structure(), self.arrays())
+
+    def __repr__(self) -> str:
+        shown = self._shown()
+        return f"<Statistics of {shown.pop('head')}: {'; '.join(f'{name} {text}' for name, text in shown.items())}>"
+
+    def _repr_html_(self) -> str:
+        return html_table("Statistics", self._shown())
+
+    def _shown(self) -> dict[str, str]:
+        """What can be said of the record without waiting for a device and without computing what is lazy."""
+        shown = {"head": _head_of(self.config), "parts": ", ".join(self.parts) or "none"}
+        arrays = self.arrays()
+        if not arrays or not backends.is_array(arrays[0]):  # JAX makes records of other things on the way to its own
+            return shown
+        shown["in"] = place(arrays[0])
+        backend = backends.of(arrays[0])
+        means = self.parts.get(MeanSums.name)
+        if backend.at_hand(arrays[0]):
+            if isinstance(means, Sums):
+                shown["weight"] = _number(means["weight"])
+            bad = {key: _number(count) for key, count in self.invalid.items()}
+            shown.update({f"invalid {key}": count for key, count in bad.items() if count != "0"})
+        return shown
+
     # Adding
 
     def __add__(self, other: "Statistics") -> "Statistics":
@@ -593,6 +620,19 @@ class Statistics:
         if digest != _digest(header, arrays):
             raise ValueError(f"{label} is damaged: its content does not match its checksum")
         return cls.from_arrays(structure, arrays)
+
+
+def _head_of(config: str) -> str:
+    """The name of the head's class; what is no head's configuration, as it is."""
+    try:
+        return str(json.loads(config)["head"])
+    except (ValueError, KeyError, TypeError):
+        return config
+
+
+def _number(array: Array) -> str:
+    backend = backends.of(array)
+    return f"{float(backend.to_numpy(backend.detach(array))):.12g}"
 
 
 def _digest(header: str, arrays: list[Any]) -> str:

@@ -7,7 +7,8 @@ from glmheads.backends import Array
 from glmheads.estimator_spec import ExportOutput, PredictOutput, RegressionOutput
 from glmheads.families import BERNOULLI, GAUSSIAN, POISSON, POISSON_WITHOUT_CONSTANT, Family
 from glmheads.features import NumericColumn
-from glmheads.heads.base import Head, Prediction, computed, qualified_name
+from glmheads.heads.base import Head, Prediction, computed
+from glmheads.heads.configuration import qualified_name
 from glmheads.metrics import mean_measures
 from glmheads.names import PredictionKeys, Reduction
 
