@@ -420,7 +420,8 @@ class Statistics:
         backends.make_traceable(Statistics)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Statistics.from_arrays, (self.structure(), self.arrays())
+        # By the constructor, which tells the libraries of the class; a graph of autograd can't be copied.
+        return Statistics.from_arrays, (self.structure(), self.detach().arrays())
 
     def __repr__(self) -> str:
         shown = self._shown()
