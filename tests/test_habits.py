@@ -7,13 +7,16 @@ import inspect
 import json
 import math
 import pickle
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -733,16 +736,39 @@ class TestNames:
         assert list(frame.columns) == ["logistic"]
 
 
-class TestVersion:
-    def test_is_semantic_and_everywhere_the_same(self):
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+class TestProject:
+    def test_the_version_is_semantic_and_everywhere_the_same(self):
         assert str(Version(gh.__version__)) == gh.__version__
         assert len(Version(gh.__version__).release) == 3
         assert version("glmheads") == gh.__version__
+        assert f"\nversion: {gh.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
     def test_the_command_line_says_it(self):
         command = [sys.executable, "-W", "error", "-m", "glmheads.cli", "--version"]
         done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
         assert (done.returncode, done.stdout) == (0, f"glmheads {gh.__version__}\n"), done.stderr
+
+    def test_the_changelog_is_in_the_form_that_it_names(self):
+        lines = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+        sections = [line for line in lines if line.startswith("## ")]
+        assert sections[0] == "## [Unreleased]"
+        assert all(re.fullmatch(r"## \[\d+\.\d+\.\d+\] - \d{4}-\d{2}-\d{2}", line) for line in sections[1:])
+        kinds = {line.removeprefix("### ") for line in lines if line.startswith("### ")}
+        assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+    @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md", ".github/pull_request_template.md"])
+    def test_what_the_notes_name_is_there(self, page):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        named = re.findall(r"`((?:glmheads|tests|docs|\.ci)/[\w./-]+)`|\]\(([\w./-]+)\)", text)
+        named += [(path, "") for path in re.findall(r"^(?:python )?((?:\.ci/|tests/)[\w./]+)$", text, re.MULTILINE)]
+        for path in map("".join, named):
+            assert (ROOT / path).exists(), path
+        for extras in re.findall(r"'\.\[([\w,]+)\]'", text):
+            assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"])
 
 
 def test_the_mechanism_is_in_one_place():
