@@ -51,7 +51,7 @@ class Family:
     gradient: Callable[[Array, Array], Array] = field(repr=False)
     hessian: Callable[[Array, Array], Array] = field(repr=False)
     inverse_link: Callable[[Array], Array] = field(repr=False)
-    label_range: tuple[float, float]
+    label_range: tuple[float, float] = field(repr=False)
 
     @property
     def label_rule(self) -> str:

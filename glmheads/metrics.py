@@ -72,7 +72,7 @@ class Measure:
     """
 
     key: str
-    recipe: Recipe
+    recipe: Recipe = field(repr=False)
     value: PartFunction = field(repr=False)
     bounds: PartFunction | None = field(default=None, repr=False)
     reads_logits: bool = field(default=True, repr=False)

@@ -435,10 +435,9 @@ class TestFamiliesAndMeasures:
                 np.testing.assert_array_equal(found, metrics.evaluate(measure, statistics, bounds=bounds))
 
     def test_reprs_say_what_they_are(self):
-        assert repr(families.POISSON) == "Family(name='poisson', label_range=(0.0, inf))"
+        assert repr(families.POISSON) == "Family(name='poisson')"
         text = repr(metrics.mean_measures()[0])
         assert "average_loss" in text
-        assert "recipe=MeanSums()" in text
         assert "0x" not in text
 
     @each_copy
