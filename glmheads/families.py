@@ -4,8 +4,7 @@ A further family is one more object here; a head is a table around one.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 
 from glmheads.backends import Array
 from glmheads.kernels import links, losses
@@ -15,7 +14,7 @@ __all__ = ["BERNOULLI", "GAUSSIAN", "POISSON", "POISSON_WITHOUT_CONSTANT", "Fami
 
 _INFINITY = float("inf")
 
-_KERNELS = (links.__name__, losses.__name__)
+_KERNELS = (links.__name__, losses.__name__, __name__)
 _TOGETHER: dict[tuple[Callable[..., Array], Callable[..., Array]], Callable[..., tuple[Array, Array]]] = {
     (losses.sigmoid_cross_entropy, losses.sigmoid_cross_entropy_gradient): losses.sigmoid_cross_entropy_with_gradient,
     (losses.sigmoid_cross_entropy, links.sigmoid): losses.sigmoid_cross_entropy_with_mean,
@@ -55,11 +54,11 @@ class Family:
     """
 
     name: str
-    loss: Callable[[Array, Array], Array]
-    gradient: Callable[[Array, Array], Array]
-    hessian: Callable[[Array, Array], Array]
-    inverse_link: Callable[[Array], Array]
-    label_range: tuple[float, float]
+    loss: Callable[[Array, Array], Array] = field(repr=False)
+    gradient: Callable[[Array, Array], Array] = field(repr=False)
+    hessian: Callable[[Array, Array], Array] = field(repr=False)
+    inverse_link: Callable[[Array], Array] = field(repr=False)
+    label_range: tuple[float, float] = field(repr=False)
 
     @property
     def portable(self) -> bool:
@@ -68,7 +67,7 @@ class Family:
         Then PyTorch tensors on the CPU are computed as the NumPy arrays with which they share memory.
         """
         functions = (self.loss, self.gradient, self.hessian, self.inverse_link)
-        return all(getattr(f, "func", f).__module__ in _KERNELS for f in functions)
+        return all(getattr(function, "__module__", None) in _KERNELS for function in functions)
 
     def loss_and_gradient(self, labels: Array, logits: Array) -> tuple[Array, Array]:
         """``loss`` and ``gradient``, with the work that they share done once where that is known."""
@@ -115,9 +114,14 @@ POISSON = Family(
     label_range=(0.0, _INFINITY),
 )
 
+
+def _log_poisson_loss_without_constant(labels: Array, logits: Array) -> Array:
+    return losses.log_poisson_loss(labels, logits, compute_full_loss=False)
+
+
 POISSON_WITHOUT_CONSTANT = Family(
     name="poisson without constant",
-    loss=partial(losses.log_poisson_loss, compute_full_loss=False),
+    loss=_log_poisson_loss_without_constant,
     gradient=losses.log_poisson_gradient,
     hessian=losses.log_poisson_hessian,
     inverse_link=links.exp,

@@ -5,7 +5,7 @@ A `Measure` is the definition: its key, the recipe of the part that it reads, an
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from glmheads import backends
 from glmheads.backends import Array
+from glmheads.display import html_table, place
 from glmheads.kernels import curves, thresholds
 from glmheads.kernels.reductions import safe_divide
 from glmheads.names import MetricKeys
@@ -71,10 +72,10 @@ class Measure:
     """
 
     key: str
-    recipe: Recipe
-    value: PartFunction
-    bounds: PartFunction | None = None
-    reads_logits: bool = True
+    recipe: Recipe = field(repr=False)
+    value: PartFunction = field(repr=False)
+    bounds: PartFunction | None = field(default=None, repr=False)
+    reads_logits: bool = field(default=True, repr=False)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -254,7 +255,27 @@ class Metric:
         self._statistics = self._empty
 
     def __repr__(self) -> str:
-        return f"<Metric {self._measure.key}>"
+        return f"<Metric {self._measure.key}: {self._shown(self.result)}>"
+
+    def _repr_html_(self) -> str:
+        rows = {"value": self._shown(self.result)}
+        if self._measure.bounds is not None:
+            rows["bounds"] = self._shown(self.bounds)
+        return html_table(str(self._measure.key), rows)
+
+    def _shown(self, read: Callable[[], Array]) -> str:
+        """What is read, as text; where that would wait for a device or compute what is lazy, where the data are."""
+        arrays = self._statistics.arrays()
+        if not arrays:
+            return "no data"
+        backend = backends.of(arrays[0])
+        if not backend.at_hand(arrays[0]):
+            return place(arrays[0])
+        try:
+            found = backend.to_numpy(backend.detach(read()))
+        except ValueError:
+            return "of data with bad labels or weights"
+        return " to ".join(f"{value:.6g}" for value in np.ravel(found))
 
 
 def update(metrics: Iterable[Metric], add: Callable[[Statistics], Statistics]) -> None:

@@ -7,6 +7,7 @@ added (means, counts at thresholds, histograms), and `Ranking`, the summary of t
 `ThresholdCounts`, ...) says how it is measured on a batch; a further part is one more recipe.
 """
 
+import json
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,7 @@ import numpy as np
 
 from glmheads import archive, backends
 from glmheads.backends import Array
+from glmheads.display import html_table, place
 from glmheads.kernels import curves, ranking, thresholds
 from glmheads.kernels.reductions import Pair, add, segment_total, total, value
 from glmheads.kernels.thresholds import Confusion, Event
@@ -440,6 +442,33 @@ class Statistics:
         self.config, self._forms, self._arrays = config, forms, tuple(arrays)
         backends.make_traceable(Statistics)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By the constructor, which tells the libraries of the class; a graph of autograd can't be copied.
+        return Statistics.from_arrays, (self.structure(), self.detach().arrays())
+
+    def __repr__(self) -> str:
+        shown = self._shown()
+        return f"<Statistics of {shown.pop('head')}: {'; '.join(f'{name} {text}' for name, text in shown.items())}>"
+
+    def _repr_html_(self) -> str:
+        return html_table("Statistics", self._shown())
+
+    def _shown(self) -> dict[str, str]:
+        """What can be said of the record without waiting for a device and without computing what is lazy."""
+        shown = {"head": _head_of(self.config), "parts": ", ".join(name for name, _ in self._forms) or "none"}
+        arrays = self.arrays()
+        if not arrays or not backends.is_array(arrays[0]):  # JAX makes records of other things on the way to its own
+            return shown
+        shown["in"] = place(arrays[0])
+        backend = backends.of(arrays[0])
+        if backend.at_hand(arrays[0]):
+            means = self.parts.get(MeanSums.name)
+            if isinstance(means, Sums):
+                shown["weight"] = _number(means["weight"])
+            bad = {key: _number(count) for key, count in self.invalid.items()}
+            shown.update({f"invalid {key}": count for key, count in bad.items() if count != "0"})
+        return shown
+
     @_once
     def parts(self) -> Mapping[str, Part]:
         """The parts by name."""
@@ -628,6 +657,19 @@ class Statistics:
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ValueError(f"{file} is not a file of glmheads statistics: its header is {fields!r}") from error
         return record
+
+
+def _head_of(config: str) -> str:
+    """The name of the head's class; what is no head's configuration, as it is."""
+    try:
+        return str(json.loads(config)["head"])
+    except (ValueError, KeyError, TypeError):
+        return config
+
+
+def _number(array: Array) -> str:
+    backend = backends.of(array)
+    return f"{float(backend.to_numpy(backend.detach(array))):.12g}"
 
 
 def _pack(pairs: Sequence[Pair]) -> Pair:

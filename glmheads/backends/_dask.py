@@ -57,7 +57,7 @@ class _Dask(Backend):
             total = part if total is None else plus(total, part)
         # Two small runs tell the structure, the dtypes, and which lengths follow the data's.
         one, two = (kernel(*(_rows_of_zeros(array, rows) for array in arrays)) for rows in (1, 2))
-        take = delayed(lambda record, index: record.arrays()[index])
+        take = delayed(_leaf)
         leaves = [
             da.from_delayed(
                 take(total, index),
@@ -67,6 +67,10 @@ class _Dask(Backend):
             for index, (a, b) in enumerate(zip(one.arrays(), two.arrays(), strict=True))
         ]
         return one.from_arrays(one.structure(), leaves)
+
+
+def _leaf(record: Any, index: int) -> Array:
+    return record.arrays()[index]
 
 
 def _row_blocks(array: Array | None, rows: tuple[int, ...]) -> list[Any]:

@@ -9,22 +9,23 @@ import json
 import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from functools import partial
 from typing import Any, Self
 
 from glmheads import backends
 from glmheads import features as inputs
 from glmheads import metrics as metrics_
 from glmheads.backends import Array
+from glmheads.display import html_table
 from glmheads.estimator_spec import EstimatorSpec, ExportOutput, ModeKeys, PredictOutput, training_op
 from glmheads.families import Family
+from glmheads.heads.configuration import Configured, qualified_name
 from glmheads.kernels.elementwise import compute_dtype, is_integral, to_compute_dtype
 from glmheads.kernels.reductions import divisor, reduce, reduced, total, value, weigh
 from glmheads.metrics import REGULARIZATION, Measure, Metric
 from glmheads.names import PredictionKeys, Reduction
 from glmheads.statistics import Batch, Recipe, RegularizationSums, Statistics, Sums, Validity
 
-__all__ = ["Head", "Prediction", "Predictions", "qualified_name"]
+__all__ = ["Head", "Prediction", "Predictions"]
 
 Prediction = Array | Callable[[], Any]
 
@@ -48,8 +49,11 @@ class Predictions(Mapping[str, Any]):
     def __repr__(self) -> str:
         return f"Predictions({list(self._values)})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Predictions, (dict(self),)
 
-class Head:
+
+class Head(Configured):
     """The top of a model: given logits it knows the loss, the predictions and the metrics.
 
     Use a subclass; this class is what they share, and the base of a head of your own, which gives the arguments below
@@ -155,9 +159,9 @@ class Head:
         """How the losses of a batch become one."""
         return self._loss_reduction
 
-    def __repr__(self) -> str:
-        named = "" if self._name is None else f", name={self._name!r}"
-        return f"{type(self).__name__}(loss_reduction={str(self._loss_reduction)!r}{named})"
+    def _repr_html_(self) -> str:
+        metrics = ", ".join(map(self._key, self._measures))
+        return html_table(type(self).__name__, {**self._shown(), "family": self._family.name, "metrics": metrics})
 
     def _describe(self) -> dict[str, Any]:
         """What the statistics of this head depend on: records add up if this is equal."""
@@ -424,6 +428,12 @@ class Head:
         head._is_compiled = True
         head._compiled_kernels = {}
         return head
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()}{'.compiled()' if self._is_compiled else ''}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_compiled_kernels": {}}  # compiled functions can't be pickled, and are made again
 
     def _compiled_kernel(self, backend: backends.Backend, kernel: Callable[..., Any]) -> Callable[..., Any]:
         """The kernel of what was read, compiled, with whether a label or a weight must be refused."""
@@ -891,16 +901,6 @@ def _loss_fn_arguments(loss_fn: Callable[..., Array]) -> tuple[str, ...]:
             f"loss_fn has unexpected args: {unexpected}. It may take labels, logits, features and loss_reduction."
         )
     return tuple(argument for argument in arguments if argument in known[2:])
-
-
-def qualified_name(function: Callable[..., Any] | None) -> str | None:
-    """What tells a user's function from another in a head's configuration."""
-    if function is None:
-        return None
-    if isinstance(function, partial):
-        return f"partial({qualified_name(function.func)}, {function.args}, {function.keywords})"
-    named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _has(regularization_losses: Sequence[Any] | None) -> bool:

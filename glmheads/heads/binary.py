@@ -195,6 +195,6 @@ def binary_classification_head(
     --------
     >>> import glmheads as gh
     >>> gh.binary_classification_head(thresholds=[0.25], name="clicks")
-    BinaryClassHead(loss_reduction='sum_over_batch_size', name='clicks')
+    BinaryClassHead(thresholds=[0.25], name='clicks')
     """
     return BinaryClassHead(weight_column, thresholds, label_vocabulary, loss_reduction, loss_fn, name)

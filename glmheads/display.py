@@ -1,0 +1,29 @@
+"""How objects look in a notebook and in a traceback: small tables, and what can be said of an array without waiting."""
+
+from collections.abc import Mapping
+from html import escape
+
+from glmheads import backends
+from glmheads.backends import Array
+
+__all__ = ["html_table", "place"]
+
+
+def html_table(title: str, rows: Mapping[str, str]) -> str:
+    """A table of two columns, a name and a text in each row, as HTML; whatever stands in it is escaped."""
+    body = "".join(
+        f'<tr><th style="text-align: left">{escape(name)}</th><td style="text-align: left">{escape(text)}</td></tr>'
+        for name, text in rows.items()
+    )
+    return f'<table><caption style="text-align: left">{escape(title)}</caption><tbody>{body}</tbody></table>'
+
+
+def place(array: Array) -> str:
+    """The library of an array and its device, or that it has no values yet."""
+    backend = backends.of(array)
+    library = str(backend.xp.__name__).removeprefix("array_api_compat.")
+    if backend.is_traced(array):
+        return f"{library}, traced"
+    if backend.is_lazy(array):
+        return f"{library}, lazy"
+    return f"{library} on {backend.device(array)}"

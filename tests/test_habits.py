@@ -1,0 +1,778 @@
+"""Habits of the ecosystem: reprs, copies and pickles, dicts of configuration, equality, names that are strings."""
+
+import copy
+import functools
+import html.parser
+import inspect
+import json
+import math
+import pickle
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from conftest import LIBRARIES
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.version import Version
+
+import glmheads as gh
+from glmheads import families, metrics
+from glmheads.heads.configuration import Configured
+
+CLASSES = (gh.BinaryClassHead, gh.LogisticRegressionHead, gh.RegressionHead, gh.PoissonRegressionHead)
+FAMILIES = (families.BERNOULLI, families.GAUSSIAN, families.POISSON, families.POISSON_WITHOUT_CONSTANT)
+COPIES: dict[str, Callable[[Any], Any]] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda value: pickle.loads(pickle.dumps(value)),
+    "pickle-2": lambda value: pickle.loads(pickle.dumps(value, protocol=2)),
+}
+LABELS, LOGITS = [1.0, 0.0, 1.0, 0.0], [[2.0], [-1.0], [0.5], [0.75]]
+
+each_copy = pytest.mark.parametrize("copied", COPIES.values(), ids=COPIES)
+
+
+# What a module that others can import holds
+
+
+def absolute_error(labels: Any, logits: Any) -> Any:
+    return abs(labels - logits)
+
+
+def tenfold(array: Any) -> Any:
+    return 10 * array
+
+
+@dataclass(frozen=True)
+class Band:
+    """An argument of a user's own head."""
+
+    low: float = 0.0
+    high: float = 1.0
+    shape: Callable[[Any], Any] | None = None
+
+
+class OwnHead(gh.Head):
+    def __init__(self, scales=(1.0,), band=None, options=None, inner=None, *, name=None):
+        super().__init__(family=families.GAUSSIAN, measures=metrics.mean_measures(), name=name)
+
+
+class AbsoluteError:
+    def __call__(self, labels: Any, logits: Any) -> Any:
+        return abs(labels - logits)
+
+
+class Loose(gh.BinaryClassHead):
+    """A class whose signature says nothing."""
+
+    def __init__(self, *args, margin=1.0, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+class ByPosition(gh.RegressionHead):
+    def __init__(self, dimension, /, name=None):
+        super().__init__(dimension, name=name)
+
+
+class Inherited(gh.PoissonRegressionHead):
+    pass
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Strategies
+
+_COLUMNS = st.one_of(
+    st.none(),
+    st.text(),
+    st.builds(gh.NumericColumn, st.text()),
+    st.builds(gh.NumericColumn, st.text(), st.just(tenfold)),
+)
+_COMMON = {
+    "weight_column": _COLUMNS,
+    "loss_reduction": st.sampled_from(
+        [*(r for r in gh.Reduction if r != gh.Reduction.NONE), "sum", "weighted_sum", "weighted_sum_over_batch_size"]
+    ),
+    "name": st.one_of(st.none(), st.text()),
+}
+_LOSS = {"loss_fn": st.sampled_from([None, absolute_error])}
+_DIMENSION = {"label_dimension": st.one_of(st.integers(1, 5), st.integers(1, 5).map(np.int64))}
+_THRESHOLDS = st.lists(st.integers(1, 99), unique=True, max_size=4).map(lambda ks: [k / 100 for k in ks])
+_ARGUMENTS: dict[type[gh.Head], dict[str, st.SearchStrategy[Any]]] = {
+    gh.BinaryClassHead: {
+        **_COMMON,
+        **_LOSS,
+        "thresholds": st.one_of(st.none(), _THRESHOLDS, _THRESHOLDS.map(tuple), _THRESHOLDS.map(np.asarray)),
+        "label_vocabulary": st.one_of(st.none(), st.lists(st.text(), min_size=2, max_size=2, unique=True)),
+        "num_thresholds": st.one_of(st.none(), st.integers(2, 300)),
+    },
+    gh.LogisticRegressionHead: _COMMON,
+    gh.RegressionHead: {**_COMMON, **_LOSS, **_DIMENSION, "inverse_link_fn": st.sampled_from([None, tenfold])},
+    gh.PoissonRegressionHead: {**_COMMON, **_DIMENSION, "compute_full_loss": st.booleans()},
+}
+
+
+def arguments(cls: type[gh.Head]) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({}, optional=_ARGUMENTS[cls])
+
+
+heads = st.sampled_from(CLASSES).flatmap(lambda cls: arguments(cls).map(lambda given: cls(**given)))
+pairs = st.sampled_from(CLASSES).flatmap(lambda cls: st.tuples(st.just(cls), arguments(cls)))
+
+NAMESPACE = {**vars(gh), __name__: sys.modules[__name__]}
+
+
+def rebuilt(head: gh.Head) -> gh.Head:
+    return gh.Head.from_dict(json.loads(json.dumps(head.to_dict())))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Heads
+
+
+class TestRepr:
+    @given(heads)
+    def test_evaluates_to_an_equal_head(self, head):
+        assert eval(repr(head), dict(NAMESPACE)) == head
+
+    @pytest.mark.parametrize("cls", CLASSES)
+    def test_names_no_default(self, cls):
+        assert repr(cls()) == f"{cls.__name__}()"
+
+    def test_names_every_other_argument_in_the_order_of_the_signature(self):
+        head = gh.BinaryClassHead(num_thresholds=200, name="c", thresholds=(0.5, 0.25), loss_reduction="weighted_sum")
+        expected = "BinaryClassHead(thresholds=[0.5, 0.25], loss_reduction='sum', name='c', num_thresholds=200)"
+        assert repr(head) == expected
+
+    def test_functions_by_their_names(self):
+        head = gh.RegressionHead(loss_fn=absolute_error, inverse_link_fn=lambda x: x)
+        assert f"loss_fn={__name__}.absolute_error" in repr(head)
+        assert "0x" not in repr(head)
+
+    def test_of_arguments_by_position_and_of_other_kinds(self):
+        assert repr(Loose("w", [0.25], name="n")) == "Loose('w', [0.25], name='n')"
+        assert repr(ByPosition(3, "n")) == "ByPosition(3, 'n')"
+        assert repr(Inherited(2)) == "Inherited(label_dimension=2)"
+        assert repr(OwnHead([1, np.float64(2)], Band(high=2.0))) == "OwnHead(scales=[1, 2.0], band=Band(high=2.0))"
+
+    def test_an_argument_changed_later_does_not_change_the_head(self):
+        thresholds = [0.25]
+        head = gh.BinaryClassHead(thresholds=thresholds)
+        thresholds.append(0.5)
+        assert head == gh.BinaryClassHead(thresholds=[0.25])
+
+    def test_signature_is_that_of_the_class(self):
+        assert list(inspect.signature(gh.Head).parameters)[:2] == ["family", "measures"]
+        assert next(iter(inspect.signature(Inherited).parameters)) == "label_dimension"
+
+    def test_wrong_arguments_get_the_error_of_the_class(self):
+        with pytest.raises(
+            TypeError, match=r"BinaryClassHead\.__init__\(\) got an unexpected keyword argument 'colour'"
+        ):
+            gh.BinaryClassHead(colour="red")
+
+
+class TestEquality:
+    @given(pairs)
+    def test_the_same_arguments_make_equal_heads(self, made):
+        cls, given_ = made
+        one, other = cls(**given_), cls(**copy.deepcopy(given_))
+        assert one == other
+        assert hash(one) == hash(other)
+        assert one._config == other._config
+
+    @given(heads, heads)
+    def test_equal_heads_have_equal_reprs_and_others_do_not(self, one, other):
+        assert (one == other) == (repr(one) == repr(other))
+
+    def test_what_tells_heads_apart(self):
+        head = gh.BinaryClassHead()
+        others = [
+            gh.BinaryClassHead(name="n"),
+            gh.BinaryClassHead(loss_reduction="sum"),
+            gh.BinaryClassHead(loss_fn=absolute_error),
+            gh.BinaryClassHead(weight_column="w"),
+            gh.LogisticRegressionHead(),
+            Loose(),
+        ]
+        assert all(head != other for other in others)
+        assert len({head, *others}) == 1 + len(others)
+        assert head != "BinaryClassHead()"
+
+    def test_names_of_one_reduction_are_one(self):
+        assert gh.RegressionHead(loss_reduction="weighted_sum") == gh.RegressionHead(loss_reduction=gh.Reduction.SUM)
+
+    def test_a_cache_finds_an_equal_head(self):
+        made = []
+
+        @functools.cache
+        def step(head: gh.Head) -> str:
+            made.append(head)
+            return "a compiled step"
+
+        step(gh.BinaryClassHead(thresholds=[0.5]))
+        step(gh.BinaryClassHead(thresholds=(0.5,)))
+        assert len(made) == 1
+
+    def test_a_head_is_a_static_argument_of_jit(self):
+        jax = pytest.importorskip("jax")
+        traces = []
+
+        @functools.partial(jax.jit, static_argnums=0)
+        def loss(head, labels, logits):
+            traces.append(head)
+            return head.loss(labels, logits)
+
+        z, x = jax.numpy.asarray(LABELS), jax.numpy.asarray(LOGITS)
+        for head in (gh.BinaryClassHead(name="a"), gh.BinaryClassHead(name="a"), gh.BinaryClassHead(name="b")):
+            loss(head, z, x)
+        assert len(traces) == 2
+
+
+class TestDict:
+    @given(heads)
+    def test_round_trip_through_json(self, head):
+        again = rebuilt(head)
+        assert type(again) is type(head)
+        assert again == head
+        assert repr(again) == repr(head)
+        assert again.empty().config == head.empty().config
+
+    @given(heads)
+    def test_reads_the_statistics_of_the_original(self, head):
+        assert rebuilt(head).results(head.empty()).keys() == head.results(head.empty()).keys()
+
+    @pytest.mark.parametrize(
+        "head",
+        [
+            OwnHead(scales=[2.0, 3.0], band=Band(low=-1.0, shape=tenfold), options={"a": [1, {"b": None}]}),
+            OwnHead(inner=gh.BinaryClassHead(weight_column=gh.numeric_column("w", normalizer_fn=tenfold))),
+            Loose("w", [0.25], margin=2.0, name="n"),
+            ByPosition(3, "n"),
+            Inherited(2),
+        ],
+        ids=repr,
+    )
+    def test_of_heads_of_ones_own(self, head):
+        again = rebuilt(head)
+        assert again == head
+        assert repr(again) == repr(head)
+        assert again.empty().config == head.empty().config
+
+    def test_is_what_one_would_write(self):
+        head = gh.RegressionHead(2, gh.numeric_column("w", normalizer_fn=tenfold), loss_fn=absolute_error)
+        assert head.to_dict() == {
+            "class": "glmheads.RegressionHead",
+            "arguments": {
+                "label_dimension": 2,
+                "weight_column": {
+                    "class": "glmheads.NumericColumn",
+                    "arguments": {"key": "w", "normalizer_fn": {"function": f"{__name__}.tenfold"}},
+                },
+                "loss_fn": {"function": f"{__name__}.absolute_error"},
+            },
+        }
+
+    def test_is_the_callers_own(self):
+        head = gh.BinaryClassHead(thresholds=[0.25])
+        head.to_dict()["arguments"]["thresholds"].append(0.5)
+        assert repr(head) == "BinaryClassHead(thresholds=[0.25])"
+
+    def test_a_further_argument_needs_nothing(self):
+        class Further(gh.BinaryClassHead):
+            def __init__(self, *args, extra_metrics=None, **kwargs):
+                super().__init__(*args, **kwargs)
+
+        keys = [gh.MetricKeys.AUC, "f1"]
+        assert repr(Further(extra_metrics=keys)) == "Further(extra_metrics=['auc', 'f1'])"
+        assert Further(extra_metrics=keys) == Further(extra_metrics=("auc", "f1"))
+
+    @pytest.mark.parametrize(
+        ("function", "why"),
+        [
+            (lambda labels, logits: abs(labels - logits), "a lambda has no name"),
+            (functools.partial(absolute_error), "an object of type partial has no name of its own"),
+            (AbsoluteError(), "an object of type AbsoluteError has no name of its own"),
+        ],
+        ids=["lambda", "partial", "object"],
+    )
+    def test_a_function_without_a_name_is_refused(self, function, why):
+        head = gh.RegressionHead(loss_fn=function)
+        with pytest.raises(ValueError, match=f"RegressionHead: loss_fn is .*can't be written by name: {why}"):
+            head.to_dict()
+
+    def test_what_is_local_is_refused(self):
+        def local(labels, logits):
+            return abs(labels - logits)
+
+        class Local(gh.RegressionHead):
+            pass
+
+        for head in (gh.RegressionHead(loss_fn=local), Local()):
+            with pytest.raises(ValueError, match="it is defined inside a function"):
+                head.to_dict()
+
+    def test_what_is_in_the_main_file_or_hidden_is_refused(self, monkeypatch):
+        monkeypatch.setattr(absolute_error, "__module__", "__main__")
+        with pytest.raises(ValueError, match="defined in __main__, which is another module in another program"):
+            gh.RegressionHead(loss_fn=absolute_error).to_dict()
+        monkeypatch.setattr(absolute_error, "__module__", "math")
+        with pytest.raises(ValueError, match=r"importing math\.absolute_error does not give it back"):
+            gh.RegressionHead(loss_fn=absolute_error).to_dict()
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (b"bytes", "of type <class 'bytes'>, for which JSON has no form"),
+            ({1: "a"}, "they must be strings"),
+            ({"function": "a"}, "stand for functions and objects"),
+            ([{"class": 1, "arguments": 2}], "stand for functions and objects"),
+            (1j, "JSON has no form"),
+        ],
+    )
+    def test_what_json_has_no_form_for_is_refused(self, options, message):
+        with pytest.raises(TypeError, match=f"OwnHead: options .*{message}"):
+            OwnHead(options=options).to_dict()
+
+    @pytest.mark.parametrize(
+        ("config", "error", "message"),
+        [
+            (None, TypeError, "expected a dict that to_dict makes"),
+            ({}, TypeError, "expected a dict that to_dict makes"),
+            ({"class": "glmheads.BinaryClassHead"}, TypeError, "expected a dict that to_dict makes"),
+            ({"class": "glmheads.BinaryClassHead", "arguments": []}, TypeError, "expected a dict that to_dict makes"),
+            ({"class": 1, "arguments": {}}, TypeError, "expected the dotted name"),
+            ({"class": "glmheads.NoSuchHead", "arguments": {}}, ValueError, r"glmheads\.NoSuchHead can't be imported"),
+            ({"class": "no_such_package.Head", "arguments": {}}, ValueError, "can't be imported"),
+            ({"class": "no name at all", "arguments": {}}, ValueError, "can't be imported"),
+            ({"class": "os.system", "arguments": {}}, ValueError, r"os\.system is no class of what to_dict writes"),
+            ({"class": "pathlib.Path", "arguments": {}}, ValueError, "is no class of what to_dict writes"),
+            ({"class": "glmheads.NumericColumn", "arguments": {"key": "w"}}, ValueError, "which is no Head"),
+            ({"class": "glmheads.BinaryClassHead", "arguments": {"colour": 1}}, TypeError, "argument 'colour'"),
+            ({"class": "glmheads.BinaryClassHead", "arguments": {"thresholds": [2]}}, ValueError, "thresholds not in"),
+        ],
+        ids=str,
+    )
+    def test_a_bad_dict_is_refused(self, config, error, message):
+        with pytest.raises(error, match=message):
+            gh.Head.from_dict(config)
+
+    def test_a_class_reads_its_own_and_its_subclasses(self):
+        config = gh.BinaryClassHead(name="n").to_dict()
+        assert gh.BinaryClassHead.from_dict(config).name == "n"
+        assert gh.BinaryClassHead.from_dict(Loose().to_dict()) == Loose()
+        with pytest.raises(ValueError, match=r"the dict is of glmheads\.BinaryClassHead, which is no RegressionHead"):
+            gh.RegressionHead.from_dict(config)
+
+
+class TestCopiesOfHeads:
+    @each_copy
+    @given(head=heads)
+    def test_are_equal(self, head, copied):
+        again = copied(head)
+        assert again == head
+        assert repr(again) == repr(head)
+        assert again.empty().config == head.empty().config
+
+    @each_copy
+    @given(made=pairs)
+    def test_answer_the_same(self, made, copied):
+        cls, given_ = made
+        head = cls(**{key: value for key, value in given_.items() if key not in ("weight_column", "label_vocabulary")})
+        logits = np.zeros((4, head.logits_dimension)) + LOGITS
+        labels = np.zeros_like(logits) + np.asarray(LABELS)[:, None]
+        assert copied(head).loss(labels, logits) == head.loss(labels, logits)
+        one, other = copied(head).evaluate([(labels, logits)]), head.evaluate([(labels, logits)])
+        assert one == other
+
+    def test_keep_what_a_class_adds(self):
+        head = OwnHead(name="n")
+        head.note = ["kept"]
+        assert all(copied(head).note == ["kept"] for copied in COPIES.values())
+
+    def test_a_head_is_not_called_to_be_copied(self, monkeypatch):
+        pickled = pickle.dumps(gh.BinaryClassHead(thresholds=[0.5]))
+        monkeypatch.setattr(gh.BinaryClassHead, "__init__", lambda _: pytest.fail("called"))
+        assert repr(pickle.loads(pickled)) == "BinaryClassHead(thresholds=[0.5])"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Families, measures, statistics, metrics
+
+
+class TestFamiliesAndMeasures:
+    @each_copy
+    @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+    def test_families(self, family, copied):
+        assert copied(family) == family
+        assert repr(copied(family)) == repr(family)
+
+    @each_copy
+    @pytest.mark.parametrize(
+        "head",
+        [gh.BinaryClassHead(thresholds=[0.25]), gh.BinaryClassHead(num_thresholds=20), gh.RegressionHead()],
+        ids=repr,
+    )
+    def test_measures(self, head, copied):
+        statistics = head.statistics(LABELS, LOGITS, regularization_losses=[1.0])
+        for measure in (*head._measures, metrics.REGULARIZATION):
+            again = copied(measure)
+            assert (again.key, again.recipe) == (measure.key, measure.recipe)
+            for bounds in (False, True):
+                found = metrics.evaluate(again, statistics, bounds=bounds)
+                np.testing.assert_array_equal(found, metrics.evaluate(measure, statistics, bounds=bounds))
+
+    def test_reprs_say_what_they_are(self):
+        assert repr(families.POISSON) == "Family(name='poisson')"
+        text = repr(metrics.mean_measures()[0])
+        assert "average_loss" in text
+        assert "0x" not in text
+
+    @each_copy
+    def test_predictions(self, copied):
+        predictions = gh.BinaryClassHead(label_vocabulary=["no", "yes"]).predictions(np.asarray(LOGITS))
+        again = copied(predictions)
+        assert list(again) == list(predictions)
+        for key, value in predictions.items():
+            np.testing.assert_array_equal(again[key], value)
+
+
+def record(lib: Any, head: gh.Head | None = None, rows: slice = slice(None)) -> gh.Statistics:
+    head = gh.BinaryClassHead(thresholds=[0.25]) if head is None else head
+    return head.statistics(lib.array(LABELS[rows], "float32"), lib.array(LOGITS[rows], "float32"))
+
+
+class TestStatistics:
+    @each_copy
+    def test_copies_hold_the_same(self, lib, copied):
+        statistics = record(lib)
+        again = copied(statistics)
+        assert again.structure() == statistics.structure()
+        for one, other in zip(again.arrays(), statistics.arrays(), strict=True):
+            assert type(one) is type(other)
+            assert one.dtype == other.dtype
+            np.testing.assert_array_equal(lib.numpy(one), lib.numpy(other))
+
+    @each_copy
+    def test_copies_add_up_and_are_read(self, lib, copied):
+        head = gh.BinaryClassHead(thresholds=[0.25])
+        whole = copied(record(lib, head, slice(0, 2))) + record(lib, head, slice(2, 4))
+        expected = head.results(record(lib, head, slice(0, 2)) + record(lib, head, slice(2, 4)))
+        for key, found in copied(head).results(whole).items():
+            assert lib.numpy(found) == lib.numpy(expected[key])
+
+    @each_copy
+    def test_the_empty_record(self, copied):
+        empty = gh.BinaryClassHead().empty()
+        assert copied(empty).structure() == empty.structure()
+        assert not copied(empty).parts
+
+    @each_copy
+    def test_a_copy_holds_no_graph(self, library, copied):
+        lib = library("torch")
+        logits = lib.array(LOGITS).requires_grad_()
+        statistics = gh.BinaryClassHead().statistics(lib.array(LABELS), logits)
+        assert any(array.requires_grad for array in statistics.arrays())
+        assert not any(array.requires_grad for array in copied(statistics).arrays())
+
+    def test_a_record_that_was_pickled_is_known_to_jax(self, library):
+        library("jax")
+        code = (
+            "import pickle, sys, jax; record = pickle.load(sys.stdin.buffer); "
+            "print(len(jax.tree.leaves(jax.jit(lambda r: r)(record))))"
+        )
+        statistics = record(library("jax"))
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-c", code],
+            input=pickle.dumps(statistics),
+            capture_output=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+        assert int(done.stdout) == len(statistics.arrays())
+
+    def test_repr_says_what_is_known(self, lib):
+        text = repr(record(lib))
+        assert text.startswith("<Statistics of BinaryClassHead: parts validity, means, thresholds, ranking; in ")
+        assert lib.name.split("-")[0] in text
+        assert ("weight 4>" in text) == lib.checks_values
+        assert text.endswith("lazy>") == lib.is_lazy
+
+    def test_repr_of_nothing_and_of_invalid_logits(self):
+        assert repr(gh.RegressionHead().empty()) == "<Statistics of RegressionHead: parts none>"
+        statistics = gh.RegressionHead().statistics([1.0, 2.0], [[math.nan], [1.0]])
+        assert repr(statistics).endswith("weight 2; invalid logits 1>")
+        assert repr(gh.Statistics("mine", {})) == "<Statistics of mine: parts none>"
+
+    def test_repr_computes_nothing(self, library):
+        dask = pytest.importorskip("dask")
+        statistics = record(library("dask"))
+        metric = gh.BinaryClassHead().metrics()
+        lib = library("dask")
+        gh.BinaryClassHead().update_metrics(metric, None, lib.array(LOGITS), lib.array(LABELS))
+
+        def refuse(*_, **__):
+            pytest.fail("computed")
+
+        with dask.config.set(scheduler=refuse):
+            assert "lazy" in repr(statistics) + statistics._repr_html_()
+            assert "lazy" in repr(metric["auc"]) + metric["auc"]._repr_html_()
+
+    def test_repr_under_a_trace(self, library):
+        statistics = record(library("jax"))
+        jax = pytest.importorskip("jax")
+        seen = []
+        jax.jit(lambda s: seen.append(repr(s)) or s)(statistics)
+        assert "jax.numpy, traced" in seen[0]
+        assert "parts" in repr(jax.tree.map(lambda _: None, statistics, is_leaf=None))
+
+
+class TestMetrics:
+    @each_copy
+    def test_copies_go_on_alone(self, lib, copied):
+        head = gh.BinaryClassHead()
+        batch = (None, lib.array(LOGITS), lib.array(LABELS))
+        seen = head.update_metrics(head.metrics(), *batch)
+        again = copied(seen) if copied is not copy.copy else {key: copy.copy(metric) for key, metric in seen.items()}
+        before = {key: lib.numpy(metric.result()) for key, metric in seen.items()}
+        assert {key: lib.numpy(metric.result()) for key, metric in again.items()} == before
+        again["accuracy"].reset()
+        head.update_metrics(again, *batch)
+        assert {key: lib.numpy(metric.result()) for key, metric in seen.items()} == before
+
+    @each_copy
+    def test_copies_of_a_dict_share_one_record(self, copied):
+        head = gh.BinaryClassHead()
+        again = copied(head.update_metrics(head.metrics(), None, LOGITS, LABELS))
+        assert len({id(metric.statistics) for metric in again.values()}) == 1
+
+    def test_repr_shows_the_value_where_it_is_at_hand(self, lib):
+        head = gh.BinaryClassHead()
+        seen = head.metrics()
+        assert repr(seen["accuracy"]) == "<Metric accuracy: no data>"
+        head.update_metrics(seen, None, lib.array(LOGITS), lib.array(LABELS))
+        text = repr(seen["accuracy"])
+        assert text == "<Metric accuracy: 0.75>" if lib.checks_values else lib.name.split("-")[0] in text
+        assert text in repr(seen)
+
+    def test_repr_of_bad_data_does_not_raise(self, library):
+        jax = pytest.importorskip("jax")
+        head = gh.RegressionHead()
+        statistics = jax.jit(head.statistics)(jax.numpy.asarray([math.nan]), jax.numpy.asarray([[1.0]]))
+        metric = gh.Metric(head._measures[0], statistics, head.empty())
+        assert repr(metric) == "<Metric average_loss: of data with bad labels or weights>"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Other processes
+
+
+@pytest.fixture(scope="module")
+def process():
+    """A process that inherits nothing, as on Windows and macOS."""
+    with ProcessPoolExecutor(max_workers=1, mp_context=get_context("spawn")) as pool:
+        yield pool
+
+
+class TestProcesses:
+    @pytest.mark.parametrize("name", [name for name in LIBRARIES if name != "jax-x64"])
+    def test_a_head_measures_elsewhere(self, process, library, name):
+        lib = library(name)
+        head = gh.BinaryClassHead(weight_column=None, thresholds=[0.25], label_vocabulary=None)
+        given_ = (lib.array(LABELS, "float32"), lib.array(LOGITS, "float32"))
+        found = process.submit(head.statistics, *given_).result(timeout=120) + head.statistics(*given_)
+        expected = head.statistics(*given_) + head.statistics(*given_)
+        for key, value in head.results(expected).items():
+            assert lib.numpy(head.results(found)[key]) == lib.numpy(value)
+
+    def test_metrics_and_predictions_come_back(self, process):
+        head = gh.BinaryClassHead(label_vocabulary=["no", "yes"])
+        words = ["yes", "no", "yes", "no"]
+        seen = process.submit(head.update_metrics, head.metrics(), None, LOGITS, words).result(timeout=120)
+        assert repr(seen["accuracy"]) == "<Metric accuracy: 0.75>"
+        predictions = process.submit(head.predictions, LOGITS).result(timeout=120)
+        assert predictions["classes"].tolist() == [["yes"], ["no"], ["yes"], ["yes"]]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Notebooks
+
+
+class Page(html.parser.HTMLParser):
+    """The tags and the text of a piece of HTML, which must be closed as they were opened."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.texts: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.open.append(tag)
+        self.tags.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+ALLOWED = {"table", "caption", "tbody", "tr", "th", "td"}
+
+
+class TestNotebooks:
+    @given(st.text(), st.text())
+    def test_everything_is_escaped(self, name, column):
+        head = gh.BinaryClassHead(weight_column=f"<script>{column}", name=f"</table><b>{name}&amp;")
+        page = Page(head._repr_html_())
+        assert page.tags == ALLOWED
+        assert repr(head.name) in page.texts
+
+    def test_a_head_shows_its_arguments_and_metrics(self):
+        texts = Page(gh.BinaryClassHead(thresholds=[0.25], name="c")._repr_html_()).texts
+        assert texts[0] == "BinaryClassHead"
+        assert texts[texts.index("thresholds") + 1] == "[0.25]"
+        assert "auc/c" in texts[texts.index("metrics") + 1]
+
+    def test_statistics_and_metrics(self, lib):
+        statistics = record(lib)
+        texts = Page(statistics._repr_html_()).texts
+        assert texts[texts.index("head") + 1] == "BinaryClassHead"
+        head = gh.BinaryClassHead()
+        seen = head.update_metrics(head.metrics(), None, lib.array(LOGITS), lib.array(LABELS))
+        texts = Page(seen["auc"]._repr_html_()).texts
+        assert texts[0] == "auc"
+        assert texts[1::2] == ["value", "bounds"]
+        if lib.checks_values:
+            assert float(texts[2]) == 0.75
+        assert "bounds" not in Page(seen["accuracy"]._repr_html_()).texts
+
+    def test_a_configuration_that_is_no_json(self):
+        assert Page(gh.Statistics("<b>", {})._repr_html_()).texts[2] == "<b>"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Names
+
+ENUMS = (gh.MetricKeys, gh.PredictionKeys, gh.Reduction, gh.ModeKeys)
+each_name = pytest.mark.parametrize("member", [member for enum in ENUMS for member in enum], ids=repr)
+
+
+class TestNames:
+    @each_name
+    def test_are_strings_wherever_strings_are(self, member):
+        value = member.value
+        assert isinstance(member, str)
+        assert member == value
+        assert hash(member) == hash(value)
+        assert f"{member}" == f"{member:s}" == str(member) == "{}".format(member) == "%s" % member == value  # noqa: UP031, UP032
+        assert f"{member:>30}" == f"{value:>30}"
+        assert type(member)(value) is member
+
+    @each_name
+    def test_are_keys(self, member):
+        value = member.value
+        assert {member: 1}[value] == {value: 1}[member] == 1
+        assert value in {member}
+        assert member in {value}
+        assert value in list(type(member))
+        assert json.loads(json.dumps({member: member})) == {value: value}
+        assert json.dumps({member: [member]}, indent=1, sort_keys=True) == json.dumps({value: [value]}, indent=1)
+
+    @each_name
+    @each_copy
+    def test_stay_what_they_are(self, member, copied):
+        assert copied(member) is member
+
+    @each_name
+    def test_are_columns(self, member):
+        value = member.value
+        for frame in (
+            pd.DataFrame({member: [1.0]}),
+            pd.DataFrame([{member: 1.0}]),
+            pd.Series({member: 1.0}).to_frame().T,
+        ):
+            assert frame[value][0] == frame[member][0] == 1.0
+            assert value in frame.columns
+            assert member in frame.columns
+        assert pl.DataFrame({str(member): [1.0]})[member][0] == 1.0
+        assert f"{value}" in pd.DataFrame({member: [1.0]}).to_csv()
+
+    @each_name
+    def test_a_member_is_in_its_enumeration(self, member):
+        assert member in type(member)
+        if sys.version_info >= (3, 12):  # Python 3.11's enumerations refuse to look for a value
+            assert member.value in type(member)
+
+    def test_results_have_plain_keys(self):
+        results = gh.BinaryClassHead(thresholds=[0.25]).evaluate([(LABELS, LOGITS)])
+        assert {type(key) for key in results} == {str}
+        assert results[gh.MetricKeys.AUC] == results["auc"]
+        assert results[gh.MetricKeys.ACCURACY_AT_THRESHOLD % 0.25] == results["accuracy/positive_threshold_0.25"]
+        frame = pd.DataFrame([results])
+        assert float(frame[gh.MetricKeys.AUC][0]) == 0.75
+        assert json.loads(json.dumps({key: float(value) for key, value in results.items()}))["auc"] == 0.75
+
+    def test_predictions_make_a_frame(self):
+        predictions = gh.BinaryClassHead().predictions(np.asarray(LOGITS), keys=[gh.PredictionKeys.LOGISTIC])
+        frame = pd.DataFrame({key: value[:, 0] for key, value in predictions.items()})
+        assert list(frame.columns) == ["logistic"]
+
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+
+class TestProject:
+    def test_the_version_is_semantic_and_everywhere_the_same(self):
+        assert str(Version(gh.__version__)) == gh.__version__
+        assert len(Version(gh.__version__).release) == 3
+        assert version("glmheads") == gh.__version__
+        assert f"\nversion: {gh.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+
+    def test_the_command_line_says_it(self):
+        command = [sys.executable, "-W", "error", "-m", "glmheads.cli", "--version"]
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
+        assert (done.returncode, done.stdout) == (0, f"glmheads {gh.__version__}\n"), done.stderr
+
+    def test_the_changelog_is_in_the_form_that_it_names(self):
+        lines = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+        sections = [line for line in lines if line.startswith("## ")]
+        assert sections[0] == "## [Unreleased]"
+        assert all(re.fullmatch(r"## \[\d+\.\d+\.\d+\] - \d{4}-\d{2}-\d{2}", line) for line in sections[1:])
+        kinds = {line.removeprefix("### ") for line in lines if line.startswith("### ")}
+        assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+    @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md", ".github/pull_request_template.md"])
+    def test_what_the_notes_name_is_there(self, page):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        named = re.findall(r"`((?:glmheads|tests|docs|\.ci)/[\w./-]+)`|\]\(([\w./-]+)\)", text)
+        named += [(path, "") for path in re.findall(r"^(?:python )?((?:\.ci/|tests/)[\w./]+)$", text, re.MULTILINE)]
+        for path in map("".join, named):
+            assert (ROOT / path).exists(), path
+        for extras in re.findall(r"'\.\[([\w,]+)\]'", text):
+            assert set(extras.split(",")) <= set(PROJECT["optional-dependencies"])
+
+
+def test_the_mechanism_is_in_one_place():
+    """No head says anything of its arguments but what its ``__init__`` does."""
+    own = {"__new__", "__repr__", "__eq__", "__hash__", "to_dict", "from_dict"}
+    for cls in (gh.Head, *CLASSES):
+        assert issubclass(cls, Configured)
+        assert not own & set(vars(cls))
