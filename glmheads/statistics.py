@@ -21,7 +21,7 @@ import numpy as np
 
 from glmheads import backends
 from glmheads.backends import Array
-from glmheads.kernels import curves, ranking, thresholds
+from glmheads.kernels import calibration, curves, ranking, thresholds
 from glmheads.kernels.reductions import Pair, add, total, value
 from glmheads.kernels.thresholds import Confusion, Event
 
@@ -29,6 +29,7 @@ __all__ = [
     "Batch",
     "MeanSums",
     "Part",
+    "ProbabilityBins",
     "Ranking",
     "RankingSummary",
     "Recipe",
@@ -322,6 +323,46 @@ class ScoreBuckets:
 def _bucket_masses(part: Sums) -> curves.Masses:
     hi, lo = part.values["buckets"]
     return curves.Masses(positive=Pair(hi[1, :], lo[1, :]), negative=Pair(hi[0, :], lo[0, :]))
+
+
+@dataclass(frozen=True)
+class ProbabilityBins:
+    """What calibration is read from: a histogram of the probabilities (see `kernels.calibration`) and Σ w (p − z)².
+
+    For predictions that are the sigmoid of the logits.
+    """
+
+    name: ClassVar[str] = "calibration"
+
+    def measure(self, batch: Batch) -> Sums:
+        xp = backends.of(batch.logits).xp
+        logits, positive, negative = batch.masses()
+        p = xp.reshape(batch.predictions, (-1,))
+        p = xp.where(xp.isnan(p), xp.zeros_like(p), p)
+        bins = calibration.bins(logits, p)
+        p = xp.astype(p, positive.dtype, copy=False)
+        weighted = batch.weights is not None
+        return Sums(
+            {
+                "bins": calibration.histogram(bins, positive, negative, p, weighted=weighted),
+                "squared_error": total(batch.weigh((batch.predictions - batch.labels) ** 2)),
+            }
+        )
+
+    def call(self, function: Callable[..., Array], shape: tuple[float, ...], part: Sums) -> Array:
+        """A function of the histogram, as the part's library does it best."""
+        hi, lo = part.values["bins"]
+        return backends.of(hi).call(function, hi, lo, shape=shape)
+
+    def curve(self, part: Part | None) -> dict[str, Array]:
+        """The calibration curve, by bin; empty without a part."""
+        rows: Array = np.zeros((len(_CALIBRATION_CURVE), 0))
+        if isinstance(part, Sums):
+            rows = self.call(calibration.curve, (len(_CALIBRATION_CURVE), calibration.BINS), part)
+        return {key: rows[index, ...] for index, key in enumerate(_CALIBRATION_CURVE)}
+
+
+_CALIBRATION_CURVE = ("lower", "upper", "mean_prediction", "mean_label", "weight", "count")
 
 
 @dataclass(frozen=True)
