@@ -4,7 +4,7 @@ A `Measure` is the definition: its key, the recipe of the part that it reads, an
 ``Head.metrics`` gives out: a measure with the statistics seen so far.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -14,11 +14,12 @@ import numpy as np
 from glmheads import backends
 from glmheads.backends import Array
 from glmheads.display import html_table, place
-from glmheads.kernels import curves, thresholds
-from glmheads.kernels.reductions import safe_divide
+from glmheads.kernels import calibration, curves, thresholds
+from glmheads.kernels.reductions import Pair, add, safe_divide, value
 from glmheads.names import MetricKeys
 from glmheads.statistics import (
     MeanSums,
+    ProbabilityBins,
     RankingSummary,
     Recipe,
     RegularizationSums,
@@ -33,6 +34,9 @@ __all__ = [
     "Measure",
     "Metric",
     "area_measures",
+    "calibration_measures",
+    "choose",
+    "confusion_measures",
     "evaluate",
     "mean_measures",
     "threshold_measures",
@@ -156,6 +160,133 @@ def area_measures(recipe: RankingSummary | ScoreBuckets) -> tuple[Measure, ...]:
         Measure(key, recipe, value=partial(recipe.area, area), bounds=partial(recipe.area_bounds, area))
         for key, area in areas
     )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Definitions of what is reported when asked for
+
+
+def _determined(result: Array, weight: Array, where: Array) -> Array:
+    """The result, and NaN where the data don't determine it; 0 without data."""
+    xp = backends.of(result).xp
+    undetermined = xp.where(weight == 0, xp.zeros_like(result), xp.full_like(result, float("nan")))
+    return xp.where(where, result, undetermined)
+
+
+def _calibration_ratio(part: Sums) -> Array:
+    return _determined(_ratio("prediction", "label", part), part["weight"], part["label"] > 0)
+
+
+def _normalized_entropy(part: Sums) -> Array:
+    """The mean loss relative to that of always predicting the label mean, which is the entropy of the label mean."""
+    weight, label = part["weight"], part.values["label"]
+    positive = safe_divide(value(label), weight)
+    negative = safe_divide(value(add(part.values["weight"], Pair(-label.hi, -label.lo))), weight)
+    entropy = -positive * _log(positive, negative) - negative * _log(negative, positive)
+    return _determined(safe_divide(_ratio("loss", "weight", part), entropy), weight, (positive > 0) & (negative > 0))
+
+
+def _log(share: Array, rest: Array) -> Array:
+    """log(share) to full accuracy, given 1 − share as well; 0 for 0."""
+    xp = backends.of(share).xp
+    small = xp.where((share > 0) & (share < 0.5), share, xp.ones_like(share))
+    return xp.where(share < 0.5, xp.log(small), xp.log1p(-xp.where(share < 0.5, xp.zeros_like(rest), rest)))
+
+
+def _brier_score(part: Sums) -> Array:
+    hi, lo = part.values["bins"]
+    xp = backends.of(hi).xp
+    return safe_divide(part["squared_error"], xp.sum(hi[:2, :]) + xp.sum(lo[:2, :]))
+
+
+def _recalibration(recipe: ProbabilityBins, index: int, part: Sums) -> Array:
+    return recipe.call(calibration.recalibration, (2,), part)[index]
+
+
+def calibration_measures(*, log_loss: bool = True) -> dict[str, tuple[Measure, ...]]:
+    """Measures of how good probabilities are, by name; one of them only where the loss is the sigmoid cross entropy."""
+    means, recipe = MeanSums(), ProbabilityBins()
+    measures = [
+        Measure(MetricKeys.BRIER_SCORE, recipe, _brier_score),
+        Measure(MetricKeys.CALIBRATION_ERROR, recipe, partial(recipe.call, calibration.expected_calibration_error, ())),
+        Measure(MetricKeys.CALIBRATION_RATIO, means, _calibration_ratio),
+        Measure(MetricKeys.CALIBRATION_INTERCEPT, recipe, partial(_recalibration, recipe, 0)),
+        Measure(MetricKeys.CALIBRATION_SLOPE, recipe, partial(_recalibration, recipe, 1)),
+    ]
+    if log_loss:
+        measures.append(Measure(MetricKeys.NORMALIZED_ENTROPY, means, _normalized_entropy))
+    return {measure.key: (measure,) for measure in measures}
+
+
+def _f1(counts: thresholds.Confusion) -> Array:
+    return safe_divide(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn)
+
+
+def _specificity(counts: thresholds.Confusion) -> Array:
+    return safe_divide(counts.tn, counts.tn + counts.fp)
+
+
+def _balanced_accuracy(counts: thresholds.Confusion) -> Array:
+    return (_recall(counts) + _specificity(counts)) / 2
+
+
+def _matthews_correlation(counts: thresholds.Confusion) -> Array:
+    """(TP·TN − FP·FN) / √((TP + FP)(TP + FN)(TN + FP)(TN + FN)), of shares, whose products don't overflow."""
+    xp = backends.of(counts.tp).xp
+    everything = counts.tp + counts.fp + counts.tn + counts.fn
+    tp, fp, tn, fn = (safe_divide(count, everything) for count in counts)
+    margins = [xp.sqrt(margin) for margin in (tp + fp, tp + fn, tn + fp, tn + fn)]
+    return safe_divide(tp * tn - fp * fn, margins[0] * margins[1] * margins[2] * margins[3])
+
+
+def confusion_measures(given: tuple[float, ...]) -> dict[str, tuple[Measure, ...]]:
+    """More measures of the class ids, by name, each followed by the same at each given threshold."""
+    recipe = ThresholdCounts(given)
+    functions = (
+        (MetricKeys.F1, MetricKeys.F1_AT_THRESHOLD, _f1),
+        (MetricKeys.SPECIFICITY, MetricKeys.SPECIFICITY_AT_THRESHOLD, _specificity),
+        (MetricKeys.BALANCED_ACCURACY, MetricKeys.BALANCED_ACCURACY_AT_THRESHOLD, _balanced_accuracy),
+        (MetricKeys.MATTHEWS_CORRELATION, MetricKeys.MATTHEWS_CORRELATION_AT_THRESHOLD, _matthews_correlation),
+    )
+    return {
+        key: tuple(
+            Measure(key if t is None else at_threshold % t, recipe, partial(_at_threshold, recipe, t, function))
+            for t in (None, *given)
+        )
+        for key, at_threshold, function in functions
+    }
+
+
+def choose(
+    extra_metrics: Sequence[str] | str | None, available: Mapping[str, tuple[Measure, ...]]
+) -> tuple[Measure, ...]:
+    """The measures that a head's `extra_metrics` names, in its order; all for ``"all"``.
+
+    Raises
+    ------
+    ValueError
+        If a name is not available.
+    TypeError
+        If `extra_metrics` is not a sequence of strings.
+    """
+    known = ", ".join(map(str, available))
+    if extra_metrics is None:
+        return ()
+    if extra_metrics == "all":
+        extra_metrics = list(available)
+    if isinstance(extra_metrics, str):
+        raise ValueError(
+            f'extra_metrics must be "all" or a list of names. Given the string {extra_metrics!r}. The names: {known}'
+        )
+    if not isinstance(extra_metrics, Iterable) or not all(isinstance(name, str) for name in extra_metrics):
+        raise TypeError(f'extra_metrics must be "all" or a list of names. Given: {extra_metrics!r}')
+    unknown = [str(name) for name in extra_metrics if name not in available]
+    if unknown:
+        raise ValueError(
+            f"extra_metrics has names that this head does not know: {unknown}. It knows {known}; what a head reports "
+            "by default, and thresholds, are not named here."
+        )
+    return tuple(measure for name in dict.fromkeys(extra_metrics) for measure in available[name])
 
 
 # ---------------------------------------------------------------------------------------------------------------------

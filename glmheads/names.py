@@ -52,7 +52,10 @@ class PredictionKeys(StrEnum):
 
 
 class MetricKeys(StrEnum):
-    """Keys of metrics; ``X_AT_THRESHOLD % t`` is the key at a threshold."""
+    """Keys of metrics; ``X_AT_THRESHOLD % t`` is the key at a threshold.
+
+    Those from ``BALANCED_ACCURACY`` on are reported only where a head is asked for them, by `extra_metrics`.
+    """
 
     ACCURACY = "accuracy"
     ACCURACY_BASELINE = "accuracy_baseline"
@@ -68,3 +71,19 @@ class MetricKeys(StrEnum):
     ACCURACY_AT_THRESHOLD = "accuracy/positive_threshold_%g"
     PRECISION_AT_THRESHOLD = "precision/positive_threshold_%g"
     RECALL_AT_THRESHOLD = "recall/positive_threshold_%g"
+
+    BALANCED_ACCURACY = "balanced_accuracy"
+    BRIER_SCORE = "brier_score"
+    CALIBRATION_ERROR = "expected_calibration_error"
+    CALIBRATION_INTERCEPT = "calibration_intercept"
+    CALIBRATION_RATIO = "calibration_ratio"
+    CALIBRATION_SLOPE = "calibration_slope"
+    F1 = "f1"
+    MATTHEWS_CORRELATION = "matthews_correlation"
+    NORMALIZED_ENTROPY = "normalized_entropy"
+    SPECIFICITY = "specificity"
+
+    BALANCED_ACCURACY_AT_THRESHOLD = "balanced_accuracy/positive_threshold_%g"
+    F1_AT_THRESHOLD = "f1/positive_threshold_%g"
+    MATTHEWS_CORRELATION_AT_THRESHOLD = "matthews_correlation/positive_threshold_%g"
+    SPECIFICITY_AT_THRESHOLD = "specificity/positive_threshold_%g"

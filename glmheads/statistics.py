@@ -21,7 +21,7 @@ import numpy as np
 from glmheads import archive, backends
 from glmheads.backends import Array
 from glmheads.display import html_table, place
-from glmheads.kernels import curves, ranking, thresholds
+from glmheads.kernels import calibration, curves, ranking, thresholds
 from glmheads.kernels.reductions import Pair, add, segment_total, total, value
 from glmheads.kernels.thresholds import Confusion, Event
 
@@ -29,6 +29,7 @@ __all__ = [
     "Batch",
     "MeanSums",
     "Part",
+    "ProbabilityBins",
     "Ranking",
     "RankingSummary",
     "Recipe",
@@ -199,20 +200,23 @@ class Batch:
         masks = {key: self.backend.xp.isnan(array) for key, array in arrays.items() if array is not None}
         return {key: mask for key, mask in masks.items() if self.backend.may_have(mask)}
 
+    def known(self, values: Array) -> Array:
+        """The values, 0 where anything is NaN."""
+        if not self.unknown:
+            return values
+        absent = reduce(operator.or_, self.unknown.values())
+        return self.backend.xp.where(absent, self.backend.xp.zeros_like(values), values)
+
     @_once
     def _known(self) -> tuple[Array, Array | None]:
         """Labels and weights in the accumulation dtype, both 0 where anything is NaN."""
         # In float32 the products of the two would be rounded more than the bounds of the areas allow for.
         xp = self.backend.xp
         dtype = self.backend.accumulation_dtype(self.backend.device(self.logits))
-        labels = xp.astype(self.labels, dtype, copy=False)
-        weights = None if self.weights is None else xp.astype(self.weights, dtype, copy=False)
-        if self.unknown:
-            absent = reduce(operator.or_, self.unknown.values())
-            zeros = xp.zeros_like(labels)
-            labels = xp.where(absent, zeros, labels)
-            weights = xp.where(absent, zeros, xp.ones_like(labels) if weights is None else weights)
-        return labels, weights
+        labels = xp.astype(self.known(self.labels), dtype, copy=False)
+        if self.weights is not None:
+            return labels, xp.astype(self.known(self.weights), dtype, copy=False)
+        return labels, self.known(xp.ones_like(labels)) if self.unknown else None
 
     @_once
     def masses(self) -> tuple[Array, Array]:
@@ -337,6 +341,44 @@ class ScoreBuckets:
 def _bucket_masses(part: Sums) -> curves.Masses:
     hi, lo = part.values["buckets"]
     return curves.Masses(positive=Pair(hi[1, :], lo[1, :]), negative=Pair(hi[0, :], lo[0, :]))
+
+
+@dataclass(frozen=True)
+class ProbabilityBins:
+    """What calibration is read from: a histogram of the probabilities (see `kernels.calibration`) and Σ w (p − z)².
+
+    For predictions that are the sigmoid of the logits.
+    """
+
+    name: ClassVar[str] = "calibration"
+
+    def measure(self, batch: Batch) -> Sums:
+        positive, negative = batch.masses
+        p = batch.known(batch.predictions)
+        bins = calibration.bins(batch.known(batch.logits), p)
+        p = batch.backend.xp.astype(p, positive.dtype, copy=False)
+        weighted = batch.weights is not None
+        return Sums(
+            {
+                "bins": calibration.histogram(bins, positive, negative, p, weighted=weighted),
+                "squared_error": total(batch.weigh((batch.predictions - batch.labels) ** 2)),
+            }
+        )
+
+    def call(self, function: Callable[..., Array], shape: tuple[float, ...], part: Sums) -> Array:
+        """A function of the histogram, as the part's library does it best."""
+        hi, lo = part.values["bins"]
+        return backends.of(hi).call(function, hi, lo, shape=shape)
+
+    def curve(self, part: Part | None) -> dict[str, Array]:
+        """The calibration curve, by bin; empty without a part."""
+        rows: Array = np.zeros((len(_CALIBRATION_CURVE), 0))
+        if isinstance(part, Sums):
+            rows = self.call(calibration.curve, (len(_CALIBRATION_CURVE), calibration.BINS), part)
+        return {key: rows[index, ...] for index, key in enumerate(_CALIBRATION_CURVE)}
+
+
+_CALIBRATION_CURVE = ("lower", "upper", "mean_prediction", "mean_label", "weight", "count")
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,12 @@ class _Jax(Backend):
         steps = max(count - 1, 0).bit_length()
         return tuple(jax.lax.fori_loop(0, steps, double, tuple(values)))
 
+    def repeat(
+        self, function: Callable[[tuple[Array, ...]], tuple[Array, ...]], state: tuple[Array, ...], times: int
+    ) -> tuple[Array, ...]:
+        # As a loop, for the same reason.
+        return tuple(jax.lax.fori_loop(0, times, lambda _, state: function(state), state))
+
     def call(self, function: Callable[..., Array], *arrays: Array, shape: tuple[float, ...], **options: Any) -> Array:
         return _compiled(function, tuple(options))(*arrays, **options)
 

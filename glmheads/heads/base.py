@@ -23,7 +23,7 @@ from glmheads.kernels.elementwise import compute_dtype, is_integral, to_compute_
 from glmheads.kernels.reductions import divisor, reduce, reduced, total, value, weigh
 from glmheads.metrics import REGULARIZATION, Measure, Metric
 from glmheads.names import PredictionKeys, Reduction
-from glmheads.statistics import Batch, Recipe, RegularizationSums, Statistics, Sums, Validity
+from glmheads.statistics import Batch, ProbabilityBins, Recipe, RegularizationSums, Statistics, Sums, Validity
 
 __all__ = ["Head", "Prediction", "Predictions"]
 
@@ -646,9 +646,26 @@ class Head(Configured):
         }
 
     def curves(self, statistics: Statistics) -> dict[str, dict[str, Array]]:
-        """Curves of the data, by name, each a dict of arrays; a head without scores to rank has none."""
+        """Curves of the data, by name, each a dict of arrays; a head has those that its metrics need.
+
+        Returns
+        -------
+        dict
+            ``"calibration"``, of a head with `extra_metrics` that read bins of the probability, holds for each bin, in
+            ascending order, its edges ``lower`` and ``upper``, the ``mean_prediction`` and ``mean_label`` (NaN where
+            the bin is empty), the ``weight`` and the ``count`` of the examples in it: arrays of one shape (m,), empty
+            before any data. The bins are finer near 0 and 1; neighbours may be joined by their weighted means.
+
+        Raises
+        ------
+        ValueError
+            If the record is another head's.
+        """
         self._measures_of(statistics)
-        return {}
+        recipe = self._recipes.get(ProbabilityBins.name)
+        if not isinstance(recipe, ProbabilityBins):
+            return {}
+        return {"calibration": recipe.curve(statistics.parts.get(recipe.name))}
 
     def evaluate(self, batches: Iterable[Any]) -> dict[str, Array]:
         """The results of an iterable of batches.

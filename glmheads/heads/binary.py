@@ -13,7 +13,14 @@ from glmheads.families import BERNOULLI
 from glmheads.features import NumericColumn
 from glmheads.heads.base import Head, Prediction
 from glmheads.kernels.curves import named_curves
-from glmheads.metrics import area_measures, mean_measures, threshold_measures
+from glmheads.metrics import (
+    area_measures,
+    calibration_measures,
+    choose,
+    confusion_measures,
+    mean_measures,
+    threshold_measures,
+)
 from glmheads.names import PredictionKeys, Reduction
 from glmheads.statistics import RankingSummary, ScoreBuckets, Statistics
 
@@ -42,6 +49,11 @@ class BinaryClassHead(Head):
     num_thresholds : int, optional
         If given, the areas are Keras's, by so many equally spaced thresholds of the probability (tf.estimator used
         200). If not, they rank the logits, so that scores near 0 or 1 don't tie, and have bounds that hold.
+    extra_metrics : sequence of str or "all", optional
+        What is reported beside tf.estimator's metrics: ``"brier_score"``, ``"expected_calibration_error"``,
+        ``"calibration_ratio"``, ``"calibration_intercept"``, ``"calibration_slope"``, ``"normalized_entropy"`` (not
+        with a `loss_fn`), and ``"f1"``, ``"specificity"``, ``"balanced_accuracy"``, ``"matthews_correlation"``, these
+        four at each of the `thresholds` too.
 
     Raises
     ------
@@ -70,6 +82,7 @@ class BinaryClassHead(Head):
         loss_fn: Callable[..., Array] | None = None,
         name: str | None = None,
         num_thresholds: int | None = None,
+        extra_metrics: Sequence[str] | str | None = None,
     ) -> None:
         self._thresholds = _thresholds(thresholds)
         self._vocabulary = _vocabulary(label_vocabulary)
@@ -78,9 +91,15 @@ class BinaryClassHead(Head):
         ):
             raise ValueError(f"num_thresholds must be an integer >= 2, or None. Given: {num_thresholds!r}")
         self._area_recipe: Any = RankingSummary() if num_thresholds is None else ScoreBuckets(int(num_thresholds))
+        more = {**calibration_measures(log_loss=loss_fn is None), **confusion_measures(self._thresholds)}
         super().__init__(
             family=BERNOULLI,
-            measures=(*mean_measures(), *threshold_measures(self._thresholds), *area_measures(self._area_recipe)),
+            measures=(
+                *mean_measures(),
+                *threshold_measures(self._thresholds),
+                *area_measures(self._area_recipe),
+                *choose(extra_metrics, more),
+            ),
             weight_column=weight_column,
             loss_reduction=loss_reduction,
             loss_fn=loss_fn,
@@ -137,7 +156,7 @@ class BinaryClassHead(Head):
         }
 
     def curves(self, statistics: Statistics) -> dict[str, dict[str, Array]]:
-        """Points of the ROC and of the precision–recall curve of the data.
+        """Points of the ROC and of the precision–recall curve of the data, and its calibration if the head measures it.
 
         Returns
         -------
@@ -146,16 +165,17 @@ class BinaryClassHead(Head):
             ``precision`` and ``recall``; each also holds ``thresholds``, in descending order: an example is positive
             whose logit (with `num_thresholds`, probability) is at least that, the first being ∞. All are arrays of one
             shape (m + 1,), empty before any data. A curve between two points stays in the rectangle that they span.
+            ``"calibration"``, with `extra_metrics` that read bins of the probability, is as in `Head.curves`.
 
         Raises
         ------
         ValueError
             If the record is another head's.
         """
-        super().curves(statistics)
+        others = super().curves(statistics)
         part = statistics.parts.get(self._area_recipe.name)
         points = np.zeros((4, 0)) if part is None else self._area_recipe.points(part)
-        return named_curves(points)
+        return {**named_curves(points), **others}
 
 
 def _thresholds(given: Sequence[float] | None) -> tuple[float, ...]:

@@ -1,6 +1,6 @@
 """Regression heads: a real number, a probability or a count for each logit."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from glmheads.backends import Array
@@ -8,21 +8,28 @@ from glmheads.estimator_spec import ExportOutput, PredictOutput, RegressionOutpu
 from glmheads.families import BERNOULLI, GAUSSIAN, POISSON, POISSON_WITHOUT_CONSTANT, Family
 from glmheads.features import NumericColumn
 from glmheads.heads.base import Head, Prediction
-from glmheads.metrics import mean_measures
+from glmheads.metrics import Measure, calibration_measures, choose, mean_measures
 from glmheads.names import PredictionKeys, Reduction
 
 __all__ = ["LogisticRegressionHead", "PoissonRegressionHead", "RegressionHead", "logistic_regression_head"]
 
 
 class _MeanHead(Head):
-    """A head that predicts a mean for each logit and reports means alone."""
+    """A head that predicts a mean for each logit and reports means, and perhaps more."""
 
-    def __init__(self, *, family: Family, label_dimension: int = 1, **arguments: Any) -> None:
+    def __init__(
+        self, *, family: Family, label_dimension: int = 1, measures: Sequence[Measure] = (), **arguments: Any
+    ) -> None:
         if isinstance(label_dimension, bool) or not hasattr(label_dimension, "__index__") or label_dimension < 1:
             raise ValueError(
                 f"Invalid label_dimension {label_dimension}. It is the number of labels of an example, >= 1."
             )
-        super().__init__(family=family, measures=mean_measures(), logits_dimension=int(label_dimension), **arguments)
+        super().__init__(
+            family=family,
+            measures=(*mean_measures(), *measures),
+            logits_dimension=int(label_dimension),
+            **arguments,
+        )
 
     def _export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
         regression = RegressionOutput(value=predictions[PredictionKeys.PREDICTIONS])
@@ -95,6 +102,9 @@ class LogisticRegressionHead(_MeanHead):
     loss_reduction : Reduction or str
     name : str, optional
         Appended to every metric's key.
+    extra_metrics : sequence of str or "all", optional
+        What is reported beside tf.estimator's metrics: ``"brier_score"``, ``"expected_calibration_error"``,
+        ``"calibration_ratio"``, ``"calibration_intercept"``, ``"calibration_slope"``, ``"normalized_entropy"``.
 
     Raises
     ------
@@ -117,8 +127,15 @@ class LogisticRegressionHead(_MeanHead):
         weight_column: str | NumericColumn | None = None,
         loss_reduction: Reduction | str = Reduction.SUM_OVER_BATCH_SIZE,
         name: str | None = None,
+        extra_metrics: Sequence[str] | str | None = None,
     ) -> None:
-        super().__init__(family=BERNOULLI, weight_column=weight_column, loss_reduction=loss_reduction, name=name)
+        super().__init__(
+            family=BERNOULLI,
+            measures=choose(extra_metrics, calibration_measures()),
+            weight_column=weight_column,
+            loss_reduction=loss_reduction,
+            name=name,
+        )
 
 
 class PoissonRegressionHead(_MeanHead):

@@ -14,7 +14,7 @@ import numpy as np
 from glmheads.features import NumericColumn
 from glmheads.heads import Head, RegressionHead
 from glmheads.names import MetricKeys, PredictionKeys, Reduction
-from glmheads.statistics import RankingSummary, ScoreBuckets, ThresholdCounts
+from glmheads.statistics import ProbabilityBins, RankingSummary, ScoreBuckets, ThresholdCounts
 from glmheads.testing.strategies import Batch, NumPyArray
 
 __all__ = ["Expected", "Pointwise", "areas_by_rank", "divisor", "loss", "pointwise", "predictions", "results"]
@@ -175,6 +175,7 @@ def results(head: Head, batch: Batch) -> dict[str, Expected]:
             MetricKeys.ACCURACY_BASELINE: Expected(max(mean(labels), 1 - mean(labels)) if weights.size else 0.0, 1.0),
         }
         found: dict[str, Expected] = {str(key): value for key, value in known.items()}
+        found |= _against_label_mean(found, weights.size)
         for recipe in {measure.recipe for measure in head._measures}:
             if isinstance(recipe, ThresholdCounts):
                 found |= _shares(labels, logits > 0, weights)
@@ -183,6 +184,8 @@ def results(head: Head, batch: Batch) -> dict[str, Expected]:
             elif isinstance(recipe, (RankingSummary, ScoreBuckets)):
                 scores = logits if isinstance(recipe, RankingSummary) else _keras_buckets(means.value, recipe)
                 found |= {key: Expected(area, 1.0) for key, area in _areas(labels, scores, weights).items()}
+            elif isinstance(recipe, ProbabilityBins):
+                found |= _calibration(labels, logits, means.value, weights)
         if any(measure.key not in found for measure in head._measures):
             # Of a metric that the kit does not know: what the head says on float64 NumPy.
             own = head.results(head.statistics(*batch.astype(np.float64).arguments(head)))
@@ -193,14 +196,79 @@ def results(head: Head, batch: Batch) -> dict[str, Expected]:
 
 
 def _shares(labels: NumPyArray, positive: NumPyArray, weights: NumPyArray, at: str = "") -> dict[str, Expected]:
-    """Accuracy, precision and recall, given which examples are taken for positive."""
+    """Whatever a confusion matrix tells, given which examples are taken for positive."""
     tp, fn = (weights * labels)[positive].sum(), (weights * labels)[~positive].sum()
     fp, tn = (weights * (1 - labels))[positive].sum(), (weights * (1 - labels))[~positive].sum()
+    recall, specificity = tp / (tp + fn) if tp + fn else 0.0, tn / (tn + fp) if tn + fp else 0.0
+    margins = math.prod(math.sqrt(margin) for margin in (tp + fp, tp + fn, tn + fp, tn + fn))
     return {
         MetricKeys.ACCURACY + at: Expected((tp + tn) / (tp + tn + fp + fn) if weights.size else 0.0, 1.0),
         MetricKeys.PRECISION + at: Expected(tp / (tp + fp) if tp + fp else 0.0, 1.0),
-        MetricKeys.RECALL + at: Expected(tp / (tp + fn) if tp + fn else 0.0, 1.0),
+        MetricKeys.RECALL + at: Expected(recall, 1.0),
+        MetricKeys.F1 + at: Expected(2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 0.0, 1.0),
+        MetricKeys.SPECIFICITY + at: Expected(specificity, 1.0),
+        MetricKeys.BALANCED_ACCURACY + at: Expected((recall + specificity) / 2, 1.0),
+        MetricKeys.MATTHEWS_CORRELATION + at: Expected((tp * tn - fp * fn) / margins if margins else 0.0, 1.0),
     }
+
+
+def _against_label_mean(found: dict[str, Expected], count: int) -> dict[str, Expected]:
+    """What is relative to the label mean: the prediction mean, and the mean loss to that of predicting it always."""
+    mean, loss = found[MetricKeys.LABEL_MEAN].value, found[MetricKeys.LOSS_MEAN]
+    entropy = -mean * math.log(mean) - (1 - mean) * math.log1p(-mean) if 0 < mean < 1 else 0.0
+    undetermined = Expected(math.nan if count else 0.0, 0.0)
+    ratio = found[MetricKeys.PREDICTION_MEAN].value / mean if mean > 0 else 0.0
+    return {
+        MetricKeys.CALIBRATION_RATIO: Expected(ratio, ratio) if mean > 0 else undetermined,
+        MetricKeys.NORMALIZED_ENTROPY: Expected(*(part / entropy for part in loss)) if entropy else undetermined,
+    }
+
+
+def _calibration(labels: NumPyArray, logits: NumPyArray, p: NumPyArray, weights: NumPyArray) -> dict[str, Expected]:
+    """Brier score, and what is told by the examples of one bin together, by the two grids of `kernels.calibration`."""
+    if not weights.size:
+        keys = ("BRIER_SCORE", "CALIBRATION_ERROR", "CALIBRATION_INTERCEPT", "CALIBRATION_SLOPE")
+        return {MetricKeys[key]: Expected(0.0, 0.0) for key in keys}
+    total = weights.sum()
+    equal = np.minimum(np.floor(15 * p), 14)
+    error = sum(abs((weights * (p - labels))[equal == b].sum()) for b in range(15)) / total
+    _, inverse = np.unique([equal, np.floor(np.clip(4 * logits, -64, 63))], axis=1, return_inverse=True)
+    line, size = _line(*(np.bincount(inverse.ravel(), weights * a) / total for a in (p, 1 - labels, labels)))
+    return {
+        MetricKeys.BRIER_SCORE: Expected((weights * (p - labels) ** 2).sum() / total, 2.0),
+        MetricKeys.CALIBRATION_ERROR: Expected(error, 2.0),
+        MetricKeys.CALIBRATION_INTERCEPT: Expected(line[0], size[0]),
+        MetricKeys.CALIBRATION_SLOPE: Expected(line[1], size[1]),
+    }
+
+
+def _line(predicted: NumPyArray, negative: NumPyArray, positive: NumPyArray) -> tuple[NumPyArray, NumPyArray]:
+    """Intercept and slope of the logistic regression of groups on the log odds of their mean predictions."""
+    weight = negative + positive
+    mean = np.minimum(predicted / weight, 1)
+    x = np.clip(np.log(mean) - np.log1p(-mean), -16, 16)
+    up, down = x[positive > 0], x[negative > 0]
+    if not (up.size and down.size) or down.max() <= up.min() or up.max() <= down.min():
+        return np.full(2, math.nan), np.zeros(2)
+    design = np.stack([np.ones_like(x), x])
+    line, step = np.asarray([math.log(positive.sum() / negative.sum()), 0.0]), np.ones(2)
+
+    def loss(line: NumPyArray) -> float:
+        return float((positive * np.logaddexp(0, -line @ design) + negative * np.logaddexp(0, line @ design)).sum())
+
+    while abs(step).max() > 1e-12 * (1 + abs(line)).max():
+        p, q = _sigmoid(line @ design), _sigmoid(-line @ design)
+        hessian = (weight * p * q * design) @ design.T
+        step = np.linalg.solve(hessian, design @ (positive * q - negative * p))
+        while loss(line + step) > loss(line) and abs(step).max() > 1e-9:
+            step = step / 2
+        line = line + step
+    # What a rounding of the masses, and of the mean predictions, may change.
+    x_size = 1 + abs(x) + 1 / np.maximum(1 - mean, 2.0**-21)
+    residual = abs(positive * q - negative * p)
+    by_x = np.stack([0 * x, residual]) + abs(line[1]) * weight * p * q * abs(design)
+    size = abs(np.linalg.inv(hessian)) @ ((positive * q + negative * p) * abs(design) + by_x * x_size).sum(axis=1)
+    return line, size + abs(line)
 
 
 def _keras_buckets(probabilities: NumPyArray, recipe: ScoreBuckets) -> NumPyArray:

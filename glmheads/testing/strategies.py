@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from glmheads.backends import Backend
 from glmheads.features import NumericColumn
 from glmheads.heads import Head
-from glmheads.statistics import ScoreBuckets, ThresholdCounts
+from glmheads.kernels import calibration
+from glmheads.statistics import ProbabilityBins, ScoreBuckets, ThresholdCounts
 
 __all__ = ["Batch", "batches"]
 
@@ -201,6 +202,10 @@ def _is_clear(head: Head, dtype: np.dtype[Any]) -> Callable[[float], bool]:
             edges = np.arange(1, recipe.num_thresholds - 1) / (recipe.num_thresholds - 1)
             marks.extend(edges)
             margins.extend([16 * single] * len(edges))
+        if isinstance(recipe, ProbabilityBins):
+            edges = np.arange(1, calibration.EQUAL) / calibration.EQUAL
+            marks.extend(edges)
+            margins.extend([16 * eps] * len(edges))
     if not marks:
         return np.isfinite
     at, margin = np.asarray(marks), np.asarray(margins)
