@@ -1,7 +1,6 @@
 """How much memory the work takes beside the data: the growth of a process's peak, measured in a process for each."""
 
 import json
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,6 +48,8 @@ def extra_bytes(name: str, size: int) -> int:
 
 def peak() -> int:
     """The most bytes that this process has held."""
+    import resource  # Unix has it
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

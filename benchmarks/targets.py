@@ -151,10 +151,9 @@ def _loss() -> list[Target]:
             faster(training, "glmheads, torch, compiled", fused, LOSS_SIZE),
             at_least=1.2,
         ),
-        Target(
-            "JAX, loss of shape (N, 1): than optax of shape (N, 1)",
-            faster("JAX, loss", "glmheads, compiled", "optax, jitted", 10**6),
-            at_least=3,
+        *(
+            Target(f"JAX, loss of shape (N, 1): than {peer}", faster("JAX, loss", "glmheads, compiled", peer, 10**6), 3)
+            for peer in ("optax, jitted", "optax, jitted, shape (N,)")
         ),
         Target(
             "JAX, statistics of shape (N, 1): than metrax's AUC",
