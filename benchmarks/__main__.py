@@ -43,26 +43,25 @@ def main(
     described = machine.described()
     name = device or machine.device_name(described["machine"])
     folder = output / name
-    failed = []
     if measure:
         setting = with_tf_estimator(Setting(rounds=rounds, largest=largest, seed=seed), tf, tf_python)
         counts = [count for count in threads or [1, 2] if count <= described["machine"]["cores"]]
-        rows, failed = worker.measured(groups, counts, setting, console.print)
+        rows = list(worker.measured(groups, counts, setting, console.print))
         record = {
             "device": name,
             **described,
             "threads": counts,
             "setting": {"groups": groups, "rounds": rounds, "largest": largest, "seed": seed},
             "targets": targets.judged(rows, counts),
-            "failed": failed,
             "rows": rows,
         }
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "speed.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    write(folder)
+    record = json.loads((folder / "speed.json").read_text(encoding="utf-8"))
+    write(record, folder)
     if docs:
         page.write(output)
-    if failed:
+    if any("failed" in row for row in record["rows"]):
         raise typer.Exit(1)
 
 
@@ -79,9 +78,8 @@ def with_tf_estimator(setting: Setting, wanted: bool, python: Path | None) -> Se
         return replace(setting, tf_missing=str(error))
 
 
-def write(folder: Path) -> None:
-    """The tables and the plots of the record in the folder."""
-    record = json.loads((folder / "speed.json").read_text(encoding="utf-8"))
+def write(record: tables.Record, folder: Path) -> None:
+    """The tables and the plots of a record."""
     for table in tables.tables(record):
         table.show()
     text = f"# Speed on {record['device']}\n\n{tables.where(record)}\n\n{tables.markdown(record)}"

@@ -6,6 +6,7 @@ the same data (which also warms them up), and their answers must agree.
 """
 
 import gc
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -90,7 +91,7 @@ class Race:
 
 
 def run(race: Race, setting: Setting) -> Iterator[Row]:
-    """A row for each contestant and size, or for each that is skipped."""
+    """A row for each contestant and size: its times, or why it was skipped or failed."""
     contestants = {}
     for name, make in race.contestants.items():
         try:
@@ -110,13 +111,13 @@ def run(race: Race, setting: Setting) -> Iterator[Row]:
 def _run_at(race: Race, size: int, contestants: Mapping[str, Contestant], setting: Setting) -> Iterator[Row]:
     rng = np.random.default_rng([setting.seed, size])
     count = race.batches(size)
-    same = batches(rng, size, count)
-    answers = {name: contestant.answer(_timed(contestant.prepare(same))[1]) for name, contestant in contestants.items()}
-    checks = _checked(race.name, contestants, answers)
-    del same
+    shared = {"race": race.name, "threads": setting.threads, "size": size}
+    checks, failures = _checked(contestants, batches(rng, size, count))
+    for name, failure in failures.items():
+        yield {**shared, "contestant": name, "failed": failure}
     rounds = setting.rounds if size <= 10**7 else min(setting.rounds, 5)
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    order = list(contestants)
+    seconds: dict[str, list[float]] = {name: [] for name in checks}
+    order = list(checks)
     for _ in range(rounds):
         fresh = batches(rng, size, count)
         for name in order:
@@ -126,10 +127,8 @@ def _run_at(race: Race, size: int, contestants: Mapping[str, Contestant], settin
         lower, median, upper = (float(quartile) for quartile in np.quantile(times, (0.25, 0.5, 0.75)))
         moved = contestants[name].bytes_per_example
         yield {
-            "race": race.name,
+            **shared,
             "contestant": name,
-            "threads": setting.threads,
-            "size": size,
             "batches": count,
             "seconds": {"median": median, "lower_quartile": lower, "upper_quartile": upper, "rounds": times},
             "nanoseconds_per_example": median / size * 1e9,
@@ -150,26 +149,32 @@ def _timed(work: Work) -> tuple[float, Any]:
     return (value.seconds, value.value) if isinstance(value, Elsewhere) else (seconds, value)
 
 
-def _checked(race: str, contestants: Mapping[str, Contestant], answers: Mapping[str, Answer]) -> dict[str, Row]:
-    """What each contestant was compared with, and the answer that came nearest to its tolerance."""
+def _checked(contestants: Mapping[str, Contestant], batches: Sequence[Batch]) -> tuple[dict[str, Row], dict[str, str]]:
+    """Of those that agree with the first that is weighted alike: how closely. Of the others: why they are not timed."""
     first: dict[bool, tuple[str, Answer]] = {}
-    checks = {}
+    checks, failures = {}, {}
     for name, contestant in contestants.items():
-        answer = answers[name]
-        against, expected = first.setdefault(contestant.weighted, (name, answer))
-        worst: Row = {"against": against, "key": None, "difference": 0.0, "tolerance": contestant.default_tolerance}
-        for key in sorted(answer.keys() & expected.keys()):
-            difference = abs(answer[key] - expected[key]) / max(abs(expected[key]), 1e-12)
-            tolerance = contestant.tolerance.get(key, contestant.default_tolerance)
-            if not difference <= tolerance:
-                raise ValueError(
-                    f"{race}: {name} has {key} = {answer[key]!r}, {against} has {expected[key]!r}: "
-                    f"a relative difference of {difference:.1e}, more than {tolerance:.1e}"
-                )
-            if worst["key"] is None or difference / tolerance > worst["difference"] / worst["tolerance"]:
-                worst |= {"key": key, "difference": difference, "tolerance": tolerance}
-        checks[name] = worst
-    return checks
+        try:
+            answer = contestant.answer(_timed(contestant.prepare(batches))[1])
+            against, expected = first.setdefault(contestant.weighted, (name, answer))
+            checks[name] = {"against": against, **_compared(contestant, answer, expected)}
+        except Exception as error:
+            failures[name] = f"{type(error).__name__}: {error}"
+            print(f"{name} is not timed: {failures[name]}", file=sys.stderr)
+    return checks, failures
+
+
+def _compared(contestant: Contestant, answer: Answer, expected: Answer) -> Row:
+    """The answer that came nearest to its tolerance."""
+    worst: Row = {"key": None, "difference": 0.0, "tolerance": contestant.default_tolerance}
+    for key in sorted(answer.keys() & expected.keys()):
+        difference = abs(answer[key] - expected[key]) / max(abs(expected[key]), 1e-12)
+        tolerance = contestant.tolerance.get(key, contestant.default_tolerance)
+        if not difference <= tolerance:
+            raise ValueError(f"{key} is {answer[key]!r}, not {expected[key]!r} to a relative {tolerance:.0e}")
+        if worst["key"] is None or difference / tolerance > worst["difference"] / worst["tolerance"]:
+            worst = {"key": key, "difference": difference, "tolerance": tolerance}
+    return worst
 
 
 def batches(rng: np.random.Generator, size: int, count: int) -> list[Batch]:

@@ -33,7 +33,7 @@ class Table:
 
 
 def tables(record: Record) -> list[Table]:
-    return [targets(record), *timings(record), *skipped(record)]
+    return [targets(record), *timings(record), *absent(record, "skipped"), *absent(record, "failed")]
 
 
 def targets(record: Record) -> Table:
@@ -80,16 +80,20 @@ def timings(record: Record) -> Iterable[Table]:
         yield Table("Extra memory", ["Contestant", "examples", "threads", "MiB"], rows)
 
 
-def skipped(record: Record) -> Iterable[Table]:
-    """By the reason: who, and in which races."""
+def absent(record: Record, kind: str) -> Iterable[Table]:
+    """What was "skipped" or "failed", by the reason: who, and in which races."""
     found: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for row in record["rows"]:
-        if "skipped" in row:
-            who, races = found.setdefault(row["skipped"], ({}, {}))
+        if kind in row:
+            who, races = found.setdefault(row[kind], ({}, {}))
             who[row["contestant"]] = races[row["race"]] = None
     if found:
-        rows = [[why, "; ".join(who), "; ".join(races)] for why, (who, races) in found.items()]
-        yield Table("Skipped", ["Why", "who", "races"], rows, left=3)
+        rows = [[_line(why), "; ".join(who), "; ".join(races)] for why, (who, races) in found.items()]
+        yield Table(kind.capitalize(), ["Why", "who", "races"], rows, left=3)
+
+
+def _line(text: str) -> str:
+    return " ".join(text.replace("|", "/").split())[:300]
 
 
 def markdown(record: Record, only: str | None = None) -> str:

@@ -16,7 +16,7 @@ class Rows:
     """The rows of a run with so many threads."""
 
     def __init__(self, rows: Sequence[Row], threads: int | None) -> None:
-        self._rows = [row for row in rows if row.get("threads") == threads and "skipped" not in row]
+        self._rows = [row for row in rows if row.get("threads") == threads and not row.keys() & {"skipped", "failed"}]
 
     def __iter__(self) -> Iterator[Row]:
         return iter(self._rows)

@@ -22,18 +22,16 @@ THREAD_VARIABLES = (
 
 def measured(
     groups: Sequence[str], threads: Sequence[int], setting: Setting, tell: Callable[[str], Any]
-) -> tuple[list[Row], list[str]]:
-    """The rows of groups, and the groups that failed."""
-    rows, failed = [], []
+) -> Iterator[Row]:
+    """The rows of groups; a process that fails gives a row that says so."""
     for group in groups:
         for count in [None] if group == "gpu" else threads:
             tell(f"{group}, {'GPU' if count is None else f'threads: {count}'} ...")
             try:
-                rows.extend(start(group, replace(setting, threads=count)))
+                yield from start(group, replace(setting, threads=count))
             except subprocess.CalledProcessError as error:
-                tell(f"{group} failed with status {error.returncode}")
-                failed.append(group)
-    return rows, failed
+                failure = f"the process ended with status {error.returncode}"
+                yield {"race": group, "contestant": "all", "threads": count, "failed": failure}
 
 
 def start(group: str, setting: Setting) -> Iterator[Row]:
