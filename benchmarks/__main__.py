@@ -27,8 +27,7 @@ def main(
     ] = None,
     threads: Annotated[list[int] | None, Option(help="Threads, again for more; 1, which binds, and 2.")] = None,
     rounds: Annotated[int, Option(min=1, help="Timed rounds of each race.")] = 9,
-    largest: Annotated[int, Option(help="No more examples than this; a target that needs more is not measured.")] = 10
-    ** 8,
+    largest: Annotated[int, Option(help="No more examples; a target that needs more is not measured.")] = 10**8,
     seed: Annotated[int, Option(help="Of the data.")] = 0,
     tf_python: Annotated[Path | None, Option(help="Python with tf.estimator; else an environment is made.")] = None,
     tf: Annotated[bool, Option(help="Measure tf.estimator, too.")] = True,

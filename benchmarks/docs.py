@@ -29,7 +29,8 @@ def write(results: Path, page: Path = PAGE) -> None:
                 image = images / f"speed-{record['device']}-{name}.svg"
                 shutil.copyfile(plot, image)
                 lines.append(f"![{caption}](images/{image.name})")
-        lines.append(tables.markdown(record, "Targets").strip())
+        measured = [target for target in record["targets"] if target["met"] is not None]
+        lines.append(tables.targets({**record, "targets": measured}).markdown())
         sections.append("\n\n".join(lines))
     text = page.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)

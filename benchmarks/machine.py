@@ -41,7 +41,7 @@ def described() -> dict[str, Any]:
             "architecture": platform.machine(),
             "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "memory_bytes": psutil.virtual_memory().total,
-            "system": f"{platform.system()} {platform.release()}",
+            "system": system(),
             "gpus": gpus(),
         },
         "versions": {"python": platform.python_version(), **versions()},
@@ -60,6 +60,13 @@ def cpu() -> str:
     except ImportError:
         return platform.processor() or platform.machine()
     return get_cpu_info().get("brand_raw") or platform.machine()
+
+
+def system() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:
+        return f"{platform.system()} {platform.release()}"
 
 
 def gpus() -> list[str]:

@@ -96,12 +96,8 @@ def _line(text: str) -> str:
     return " ".join(text.replace("|", "/").split())[:300]
 
 
-def markdown(record: Record, only: str | None = None) -> str:
-    """All tables, or the one of a title."""
-    chosen = [table for table in tables(record) if only in (None, table.title)]
-    return (
-        "\n\n".join(table.markdown() if only else f"## {table.title}\n\n{table.markdown()}" for table in chosen) + "\n"
-    )
+def markdown(record: Record) -> str:
+    return "\n\n".join(f"## {table.title}\n\n{table.markdown()}" for table in tables(record)) + "\n"
 
 
 def where(record: Record) -> str:
