@@ -44,6 +44,8 @@ def main(
     folder = output / name
     if measure:
         setting = with_tf_estimator(Setting(rounds=rounds, largest=largest, seed=seed), tf, tf_python)
+        if setting.tf_python is not None:
+            described["versions"] |= tf_estimator.versions(setting.tf_python)
         counts = [count for count in threads or [1, 2] if count <= described["machine"]["cores"]]
         rows = list(worker.measured(groups, counts, setting, console.print))
         record = {

@@ -17,15 +17,18 @@ STYLES = ("-", "--", ":", "-.")
 
 
 def draw(record: Record, folder: Path) -> list[Path]:
-    """Writes the plots that the record has rows for."""
+    """Writes the plots that the record has rows for, and removes the others."""
     timed = [row for row in record["rows"] if "seconds" in row]
     one = [row for row in timed if row["threads"] in (1, None)]
     figures = {"sizes": sizes(one), "peers": peers(one), "bandwidth": bandwidth(one)}
     written = []
     for name, figure in figures.items():
-        if figure is not None:
-            written.append(folder / f"{name}.svg")
-            figure.savefig(written[-1], bbox_inches="tight", metadata={"Date": None})
+        path = folder / f"{name}.svg"
+        if figure is None:
+            path.unlink(missing_ok=True)
+            continue
+        figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
+        written.append(path)
     return written
 
 

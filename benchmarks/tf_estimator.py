@@ -48,6 +48,14 @@ def environment() -> Path:
     return python
 
 
+def versions(python: str) -> dict[str, str]:
+    """Of the environment's TensorFlow and tf.estimator."""
+    names = [requirement.split("==")[0] for requirement in REQUIREMENTS]
+    code = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
+    done = subprocess.run([python, "-c", code, *names], check=True, stdout=subprocess.PIPE, text=True)
+    return dict(zip(names, done.stdout.split(), strict=True))
+
+
 class Worker:
     """The process; it loads a round's batches once for all of its contestants."""
 
