@@ -391,7 +391,9 @@ def _portable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def _check_numeric(name: str, array: Array) -> None:
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name} must not be a masked array: drop or fill what is masked")
-    if isinstance(array.dtype, np.dtype) and array.dtype.kind not in "biuf":
+    if isinstance(array.dtype, np.dtype) and array.dtype.kind in "biuf":
+        return
+    if isinstance(array.dtype, np.dtype):
         if array.dtype.kind in "OSUT":
             _refuse_objects(name, array)
         if array.dtype.kind in "mM":
@@ -491,7 +493,7 @@ def _is_within(values: Array, low: float, high: float) -> bool:
     # Under jax.jit, what is computed of an array at hand (a closed-over constant) is traced.
     if not backend.at_hand(least):
         return False
-    least, most = float(least), float(most)
+    least, most = float(backend.detach(least)), float(backend.detach(most))
     return low <= least and most <= high and least > -_INFINITY and most < _INFINITY
 
 

@@ -265,10 +265,9 @@ class Validity:
 
     def measure(self, batch: Batch) -> Sums:
         xp = batch.backend.xp
-        none = batch.labels[:0]
-        return Sums(
-            {key: total(xp.astype(batch.unknown.get(key, none), xp.float32)) for key in ("logits", "labels", "weights")}
-        )
+        none = total(batch.labels[:0])
+        found = {key: total(xp.astype(mask, xp.float32)) for key, mask in batch.unknown.items()}
+        return Sums({key: found.get(key, none) for key in ("logits", "labels", "weights")})
 
 
 @dataclass(frozen=True)
@@ -717,7 +716,11 @@ def _number(array: Array) -> str:
 def _pack(pairs: Sequence[Pair]) -> Pair:
     """The pairs' elements end to end."""
     xp = backends.of(pairs[0].hi).xp
-    return Pair(*(xp.concat([xp.reshape(pair[i], (-1,)) for pair in pairs]) for i in (0, 1)))
+
+    def flat(array: Array) -> Array:
+        return array[None] if array.ndim == 0 else xp.reshape(array, (-1,))
+
+    return Pair(xp.concat([flat(hi) for hi, _ in pairs]), xp.concat([flat(lo) for _, lo in pairs]))
 
 
 def _unpack(array: Array, at: int, size: int, shape: tuple[int, ...]) -> Array:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from types import FunctionType
 from typing import Any
 
 import array_api_compat.torch
@@ -117,7 +118,10 @@ class _Torch(Backend):
         return out
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return torch.compile(function, fullgraph=True)
+        # What torch has compiled belongs to the code object, of which it compiles few variants: each head gets its own.
+        assert isinstance(function, FunctionType)
+        own = FunctionType(function.__code__.replace(), function.__globals__, closure=function.__closure__)
+        return torch.compile(own)
 
     def differentiable(
         self,

@@ -215,13 +215,12 @@ class Evaluation:
             used[dtype] += math.prod(shape)
             return flat[dtype][start : used[dtype]].reshape(shape)
 
-        def structure(parts: Any) -> Any:
-            return fields["config"], tuple((name, kind, tuple(keys)) for name, kind, keys in parts)
-
+        structures = fields["structures"]
         records = [
-            Statistics.from_arrays(structure(fields["structures"][index]), [take(*form) for form in forms])
+            Statistics.from_arrays((fields["config"], structures[index]), [take(*form) for form in forms])
             for index, forms in fields["records"]
         ]
+        _ = [record.parts for record in records]
         whole, *evaluations = [cls(head, *both) for both in zip(records, fields["counts"], strict=True)]
         keys = [tuple(key) for key in fields["keys"]]
         if any(len(key) != len(fields["by"]) or any(isinstance(v, (list, dict)) for v in key) for key in keys):

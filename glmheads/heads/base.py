@@ -6,7 +6,6 @@ that an evaluation does is here, once, on top of `Head.statistics`; the subclass
 
 import inspect
 import json
-import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any, Self
@@ -20,10 +19,10 @@ from glmheads.estimator_spec import EstimatorSpec, ExportOutput, ModeKeys, Predi
 from glmheads.families import Family
 from glmheads.heads.configuration import Configured, qualified_name
 from glmheads.kernels.elementwise import compute_dtype, is_integral, to_compute_dtype
-from glmheads.kernels.reductions import divisor, reduce, reduced, total, value, weigh
+from glmheads.kernels.reductions import Pair, add, divisor, reduce, total, value, weigh
 from glmheads.metrics import REGULARIZATION, Measure, Metric
 from glmheads.names import PredictionKeys, Reduction
-from glmheads.statistics import Batch, ProbabilityBins, Recipe, RegularizationSums, Statistics, Sums, Validity
+from glmheads.statistics import Batch, ProbabilityBins, Recipe, RegularizationSums, Statistics, Validity
 
 __all__ = ["Head", "Prediction", "Predictions"]
 
@@ -227,38 +226,49 @@ class Head(Configured):
         return loss + _sum_of(regularization_losses, loss) if _has(regularization_losses) else loss
 
     def _reduced(self, labels: Array, logits: Array, weights: Array | None) -> Array:
-        return _quotient(self._fold(self._loss_block, labels, logits, weights), logits)
+        summed = self._fold(self._loss_block, labels, logits, weights)
+        return _quotient(summed, self._scale(labels, logits, weights), compute_dtype(logits))
 
     def _reduced_with_gradient(self, labels: Array, logits: Array, weights: Array | None) -> tuple[Array, Array]:
         scale = self._scale(labels, logits, weights)
         if self._is_compiled:
-            sums, gradient = self._run(_call, self._loss_and_gradient_block, (labels, logits, weights, scale))
+            summed, gradient = self._run(_call, self._loss_and_gradient_block, (labels, logits, weights, scale))
             gradient = backends.of(logits).xp.reshape(gradient, logits.shape)
         else:
             gradient = backends.of(logits).xp.empty(logits.shape, dtype=compute_dtype(logits))
-            sums = self._fold(self._loss_block_filling, labels, logits, weights, scale, gradient)
-        return _quotient(sums, logits), gradient
+            summed = self._fold(self._loss_block_filling, labels, logits, weights, scale, gradient)
+        return _quotient(summed, scale, compute_dtype(logits)), gradient
 
-    def _loss_block(self, labels: Array, logits: Array, weights: Array | None) -> Statistics:
+    def _loss_block(self, labels: Array, logits: Array, weights: Array | None) -> Pair:
         with backends.of(logits).quiet():
-            return self._loss_sums(self._family.loss(labels, logits), weights)
+            return total(weigh(self._family.loss(labels, logits), weights))
 
     def _loss_and_gradient_block(
         self, labels: Array, logits: Array, weights: Array | None, scale: Array | None
-    ) -> tuple[Statistics, Array]:
+    ) -> tuple[Pair, Array]:
         with backends.of(logits).quiet():
             losses, gradient = self._family.loss_and_gradient(labels, logits)
-            return self._loss_sums(losses, weights), _scaled(gradient, weights, scale)
+            return total(weigh(losses, weights)), _scaled(gradient, weights, scale)
 
     def _loss_block_filling(
         self, labels: Array, logits: Array, weights: Array | None, scale: Array | None, gradient: Array
-    ) -> Statistics:
-        sums, gradient[...] = self._loss_and_gradient_block(labels, logits, weights, scale)
-        return sums
+    ) -> Pair:
+        summed, gradient[...] = self._loss_and_gradient_block(labels, logits, weights, scale)
+        return summed
 
-    def _loss_sums(self, losses: Array, weights: Array | None) -> Statistics:
-        sums = {"loss": total(weigh(losses, weights)), "divisor": divisor(losses, weights, self._loss_reduction)}
-        return Statistics(self._config, {"loss": Sums({key: pair for key, pair in sums.items() if pair is not None})})
+    def _scale(self, labels: Array, logits: Array, weights: Array | None) -> Array | None:
+        """What the sum of a batch is divided by, 0-d in the accumulation dtype; 1 in place of 0, which divides 0."""
+        if self._loss_reduction == Reduction.SUM:
+            return None
+        if weights is None or self._loss_reduction in (Reduction.SUM_OVER_BATCH_SIZE, Reduction.AUTO):
+            scale = divisor(logits, None, self._loss_reduction)
+        else:
+            scale = self._fold(self._divisor_block, labels, logits, weights)
+        xp = backends.of(scale.hi).xp
+        return xp.where(value(scale) == 0, xp.ones_like(scale.hi), value(scale))
+
+    def _divisor_block(self, labels: Array, logits: Array, weights: Array | None) -> Pair:
+        return divisor(logits, weights, self._loss_reduction)
 
     def _losses_need_whole(self, logits: Array) -> bool:
         """Whether the losses are a function's that must be given whole arrays of the user's own library."""
@@ -309,24 +319,6 @@ class Head(Configured):
         derivative = self._fill(block, labels, logits, weights, self._scale(labels, logits, weights))
         return backends.of(logits).xp.astype(derivative, _result_dtype(logits), copy=False)
 
-    def _scale(self, labels: Array, logits: Array, weights: Array | None) -> Array | None:
-        """What the derivatives are divided by, a 0-d array or None; 1 in place of 0, where all derivatives are 0."""
-        if self._loss_reduction == Reduction.SUM:
-            return None
-        if weights is None or self._loss_reduction in (Reduction.SUM_OVER_BATCH_SIZE, Reduction.AUTO):
-            divided_by = divisor(logits, None, self._loss_reduction)
-        else:
-            divided_by = self._fold(self._divisor_block, labels, logits, weights).parts["loss"].values["divisor"]
-        assert divided_by is not None
-        scale = value(divided_by)
-        xp = backends.of(scale).xp
-        return xp.astype(xp.where(scale == 0, xp.ones_like(scale), scale), compute_dtype(logits), copy=False)
-
-    def _divisor_block(self, labels: Array, logits: Array, weights: Array | None) -> Statistics:
-        divided_by = divisor(logits, weights, self._loss_reduction)
-        assert divided_by is not None
-        return Statistics(self._config, {"loss": Sums({"divisor": divided_by})})
-
     def _gradient_block(self, labels: Array, logits: Array, weights: Array | None, scale: Array | None) -> Array:
         with backends.of(logits).quiet():
             return _scaled(self._family.gradient(labels, logits), weights, scale)
@@ -372,10 +364,10 @@ class Head(Configured):
                 labels, x = xp.where(absent, zeros, labels), xp.where(absent, zeros, x)
         return labels, x, weights
 
-    def _fold(self, kernel: Callable[..., Any], *arrays: Array | None) -> Any:
+    def _fold(self, kernel: Callable[..., Any], *arrays: Array | None, add: Callable[[Any, Any], Any] = add) -> Any:
         """Sum of the kernel's records over the batch; the first arrays are labels, logits and weights as read."""
         backend = backends.of(arrays[1])
-        return self._run(lambda kernel, arrays: backend.fold(kernel, arrays, operator.add), kernel, arrays)
+        return self._run(lambda kernel, arrays: backend.fold(kernel, arrays, add), kernel, arrays)
 
     def _fill(self, kernel: Callable[..., Array], *arrays: Array | None) -> Array:
         """The kernel's results for the batch, shaped like the logits; the first arrays are those of `_fold`."""
@@ -577,7 +569,9 @@ class Head(Configured):
         if self._means_need_whole(logits):
             labels, logits, weights = self._prepare(labels, logits, weights)
             predictions = self._mean(logits)
-        statistics: Statistics = self._fold(self._measure_block, labels, logits, weights, losses, predictions)
+        statistics: Statistics = self._fold(
+            self._measure_block, labels, logits, weights, losses, predictions, add=Statistics.__add__
+        )
         if _has(regularization_losses):
             zero = backend.xp.zeros((), dtype=compute_dtype(logits), device=backend.device(logits))
             part = RegularizationSums.of(_sum_of(regularization_losses, zero))
@@ -848,15 +842,14 @@ def _call(kernel: Callable[..., Any], arrays: Sequence[Array | None]) -> Any:
     return kernel(*arrays)
 
 
-def _quotient(sums: Statistics, logits: Array) -> Array:
-    """The reduced loss from the sums of a batch."""
-    values = sums.parts["loss"].values
-    return reduced(values["loss"], values.get("divisor"), compute_dtype(logits))
+def _quotient(summed: Pair, scale: Array | None, dtype: Any) -> Array:
+    result = value(summed) if scale is None else value(summed) / scale
+    return backends.of(result).xp.astype(result, dtype, copy=False)
 
 
 def _scaled(derivative: Array, weights: Array | None, scale: Array | None) -> Array:
     weighted = derivative if weights is None else weights * derivative
-    return weighted if scale is None else weighted / scale
+    return weighted if scale is None else weighted / backends.of(scale).xp.astype(scale, weighted.dtype, copy=False)
 
 
 def _result_dtype(logits: Array) -> Any:

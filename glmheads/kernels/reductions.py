@@ -7,6 +7,7 @@ and in float64 the sum of any number of batches is right to a few roundings in a
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from glmheads import backends
@@ -18,7 +19,6 @@ __all__ = [
     "add",
     "divisor",
     "reduce",
-    "reduced",
     "safe_divide",
     "segment_total",
     "total",
@@ -38,6 +38,21 @@ class Pair(NamedTuple):
 
     hi: Array
     lo: Array
+
+    # What `Backend.fold` asks of a record.
+
+    def arrays(self) -> list[Array]:
+        """Both arrays."""
+        return [self.hi, self.lo]
+
+    def structure(self) -> tuple[()]:
+        """Nothing else is there."""
+        return ()
+
+    @classmethod
+    def from_arrays(cls, structure: tuple[()], arrays: Sequence[Array]) -> "Pair":
+        """The pair of these arrays."""
+        return cls(*arrays)
 
 
 def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
@@ -142,13 +157,10 @@ def reduce(losses: Array, weights: Array | None, reduction: Reduction) -> Array:
     reduction = Reduction(reduction)
     if reduction == Reduction.NONE:
         return weigh(losses, weights)
-    return reduced(total(weigh(losses, weights)), divisor(losses, weights, reduction), losses.dtype)
-
-
-def reduced(summed: Pair, scale: Pair | None, dtype: Array) -> Array:
-    """The quotient of the sum of the weighted losses and its divisor (None for ``SUM``), in `dtype`."""
-    result = value(summed) if scale is None else safe_divide(value(summed), value(scale))
-    return backends.of(result).xp.astype(result, dtype, copy=False)
+    result = value(total(weigh(losses, weights)))
+    if reduction != Reduction.SUM:
+        result = safe_divide(result, value(divisor(losses, weights, reduction)))
+    return backends.of(result).xp.astype(result, losses.dtype, copy=False)
 
 
 def weigh(values: Array, weights: Array | None) -> Array:
@@ -162,12 +174,10 @@ def weigh(values: Array, weights: Array | None) -> Array:
     return weights * values
 
 
-def divisor(losses: Array, weights: Array | None, reduction: Reduction) -> Pair | None:
-    """What the sum of the weighted losses is divided by, 0-d and additive over blocks of them; None for ``SUM``."""
+def divisor(losses: Array, weights: Array | None, reduction: Reduction) -> Pair:
+    """What the sum of the weighted losses is divided by, unless it is ``SUM``: 0-d, additive over blocks of them."""
     backend = backends.of(losses)
     xp = backend.xp
-    if reduction == Reduction.SUM:
-        return None
     if weights is None or reduction in (Reduction.SUM_OVER_BATCH_SIZE, Reduction.AUTO):
         device = backend.device(losses)
         count = xp.full((), float(math.prod(losses.shape)), dtype=backend.accumulation_dtype(device), device=device)
