@@ -19,7 +19,7 @@ import numpy as np
 
 __all__ = ["fill", "fold", "thread_count", "threads"]
 
-_BLOCK = 64 * 1024
+_BLOCK = 128 * 1024
 """Elements of a block: its dozen of temporaries fit in a core's second-level cache."""
 _RUN = 4
 """Consecutive blocks that a thread takes at a time: enough that handing over the interpreter costs little, few enough

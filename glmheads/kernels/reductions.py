@@ -65,12 +65,14 @@ def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
 def add(p: Pair, q: Pair) -> Pair:
     """Sum of two pairs, elementwise."""
     xp = backends.of(p.hi).xp
-    s, e = two_sum(p.hi, q.hi)
+    plain = p.hi + q.hi
+    finite = xp.isfinite(plain)
+    zeros = xp.zeros_like(plain)
     # The error of an infinite sum would be a NaN.
-    zeros, finite = xp.zeros_like(s), xp.isfinite(s)
-    e = xp.where(finite, e + (p.lo + q.lo), zeros)
+    s, e = two_sum(xp.where(finite, p.hi, zeros), xp.where(finite, q.hi, zeros))
+    e = e + xp.where(finite, p.lo + q.lo, zeros)
     hi = backends.of(s).rounded(s + e)
-    return Pair(hi, xp.where(finite, e - (hi - s), zeros))
+    return Pair(xp.where(finite, hi, plain), e - (hi - s))
 
 
 def value(pair: Pair) -> Array:
