@@ -447,17 +447,19 @@ def _words(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 _SHOWN = 5
 
 
-def check_weights(weights: Array | None) -> Array | None:
-    """The weights, in which what is not allowed (negative, infinite) is NaN unless it could be refused.
+def check_weights(weights: Array) -> tuple[Array, bool]:
+    """The weights, in which what is not allowed (negative, infinite) is NaN unless it could be refused, and whether
+    some may be 0.
 
     Raises
     ------
     ValueError
         If a weight at hand is negative, infinite or NaN.
     """
-    if weights is None or _is_within(weights, 0.0, _INFINITY):
-        return weights
-    return _refuse(weights, _outside(weights, 0.0, _INFINITY), None, "weights must be finite and >= 0", "weights")
+    extent = backends.of(weights).extent(weights)
+    if extent is not None and _is_within(extent, 0.0, _INFINITY):
+        return weights, extent[0] == 0
+    return _refuse(weights, _outside(weights, 0.0, _INFINITY), None, "weights must be finite and >= 0", "weights"), True
 
 
 def check_labels(labels: Array, weights: Array | None, low: float, high: float, messages: tuple[str, str]) -> Array:
@@ -471,7 +473,8 @@ def check_labels(labels: Array, weights: Array | None, low: float, high: float, 
     ValueError
         If a label at hand is not allowed and its weight is not 0.
     """
-    if _is_within(labels, low, high):
+    extent = backends.of(labels).extent(labels)
+    if extent is not None and _is_within(extent, low, high):
         return labels
     too_high, too_low = messages
     if too_high != too_low:
@@ -482,18 +485,9 @@ def check_labels(labels: Array, weights: Array | None, low: float, high: float, 
 _INFINITY = float("inf")
 
 
-def _is_within(values: Array, low: float, high: float) -> bool:
-    """Whether all values are known to be finite numbers from `low` to `high`: the quick answer for what is right."""
-    backend = backends.of(values)
-    if not backend.at_hand(values):
-        return False
-    if 0 in values.shape:
-        return True
-    least, most = backend.xp.min(values), backend.xp.max(values)
-    # Under jax.jit, what is computed of an array at hand (a closed-over constant) is traced.
-    if not backend.at_hand(least):
-        return False
-    least, most = float(backend.detach(least)), float(backend.detach(most))
+def _is_within(extent: tuple[float, float], low: float, high: float) -> bool:
+    """Whether numbers from the least to the most of the extent are finite and from `low` to `high`."""
+    least, most = extent
     return low <= least and most <= high and least > -_INFINITY and most < _INFINITY
 
 

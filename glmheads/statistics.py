@@ -197,8 +197,11 @@ class Batch:
     def unknown(self) -> dict[str, Array]:
         """Which elements of logits, labels and weights are NaN, for those arrays that may have any."""
         arrays = {"logits": self.logits, "labels": self.labels, "weights": self.weights}
-        masks = {key: self.backend.xp.isnan(array) for key, array in arrays.items() if array is not None}
-        return {key: mask for key, mask in masks.items() if self.backend.may_have(mask)}
+        return {
+            key: self.backend.xp.isnan(array)
+            for key, array in arrays.items()
+            if array is not None and self.backend.may_have_nan(array)
+        }
 
     def known(self, values: Array) -> Array:
         """The values, 0 where anything is NaN."""
@@ -608,6 +611,8 @@ class Statistics:
 
     def detach(self) -> "Statistics":
         """The record without the graph that autograd would keep alive with it."""
+        if not self._arrays or not backends.of(self._arrays[0]).has_autograd:
+            return self
         return self.map(lambda array: backends.of(array).detach(array))
 
     @property

@@ -96,13 +96,13 @@ class TestThreads:
         monkeypatch.delenv("GLMHEADS_THREADS", raising=False)
         monkeypatch.setattr(blocks.os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
         assert blocks.thread_count() == 3
-        assert blocks.thread_count(at_most=2) == 2
+        assert blocks.thread_count(at_most=lambda: 2) == 2
 
     def test_by_environment_variable(self, monkeypatch):
         monkeypatch.setenv("GLMHEADS_THREADS", "5")
-        assert blocks.thread_count(at_most=2) == 5
+        assert blocks.thread_count(at_most=lambda: 2) == 5
         with gh.threads(3):
-            assert blocks.thread_count(at_most=2) == 3
+            assert blocks.thread_count(at_most=lambda: 2) == 3
 
     @pytest.mark.parametrize("value", ["0", "-1", "many", "1.5"])
     def test_bad_environment_variable(self, monkeypatch, value):

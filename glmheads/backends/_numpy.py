@@ -61,13 +61,13 @@ class _NumPy(Backend):
         return True
 
     def fold(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...], add: Callable[[Any, Any], Any]) -> Any:
-        return blocks.fold(kernel, arrays, add, blocks.thread_count())
+        return blocks.fold(kernel, arrays, add)
 
     def fill(
         self, kernel: Callable[..., Array], arrays: tuple[Array | None, ...], shape: tuple[int, ...], dtype: DType
     ) -> Array:
         out = np.empty(shape, dtype=dtype)
-        blocks.fill(out, kernel, arrays, blocks.thread_count())
+        blocks.fill(out, kernel, arrays)
         return out
 
 

@@ -241,14 +241,18 @@ class Head(Configured):
 
     def _loss_block(self, labels: Array, logits: Array, weights: Array | None) -> Pair:
         with backends.of(logits).quiet():
-            return total(weigh(self._family.loss(labels, logits), weights))
+            return self._total(self._family.loss(labels, logits), weights)
+
+    def _total(self, losses: Array, weights: Array | None) -> Pair:
+        # Our own losses of what is absent, of label and logit 0, are finite.
+        return total(weights * losses if weights is not None and self._family.portable else weigh(losses, weights))
 
     def _loss_and_gradient_block(
         self, labels: Array, logits: Array, weights: Array | None, scale: Array | None
     ) -> tuple[Pair, Array]:
         with backends.of(logits).quiet():
             losses, gradient = self._family.loss_and_gradient(labels, logits)
-            return total(weigh(losses, weights)), _scaled(gradient, weights, scale)
+            return self._total(losses, weights), _scaled(gradient, weights, scale)
 
     def _loss_block_filling(
         self, labels: Array, logits: Array, weights: Array | None, scale: Array | None, gradient: Array
@@ -257,15 +261,14 @@ class Head(Configured):
         return summed
 
     def _scale(self, labels: Array, logits: Array, weights: Array | None) -> Array | None:
-        """What the sum of a batch is divided by, 0-d in the accumulation dtype; 1 in place of 0, which divides 0."""
+        """What the sum of a batch is divided by, 0-d in the accumulation dtype; 1 in place of 0, where the sum is 0."""
         if self._loss_reduction == Reduction.SUM:
             return None
         if weights is None or self._loss_reduction in (Reduction.SUM_OVER_BATCH_SIZE, Reduction.AUTO):
-            scale = divisor(logits, None, self._loss_reduction)
-        else:
-            scale = self._fold(self._divisor_block, labels, logits, weights)
-        xp = backends.of(scale.hi).xp
-        return xp.where(value(scale) == 0, xp.ones_like(scale.hi), value(scale))
+            return value(divisor(logits, None, self._loss_reduction))
+        scale = value(self._fold(self._divisor_block, labels, logits, weights))
+        xp = backends.of(scale).xp
+        return xp.where(scale == 0, xp.ones_like(scale), scale)
 
     def _divisor_block(self, labels: Array, logits: Array, weights: Array | None) -> Pair:
         return divisor(logits, weights, self._loss_reduction)
@@ -352,16 +355,15 @@ class Head(Configured):
         x = to_compute_dtype(logits)
         backend = backends.of(x)
         xp = backend.xp
+        some_absent = False
         if weights is not None:
-            weights = inputs.check_weights(xp.astype(to_compute_dtype(weights), x.dtype, copy=False))
+            weights, some_absent = inputs.check_weights(xp.astype(to_compute_dtype(weights), x.dtype, copy=False))
         messages = self._label_messages or (self._family.label_rule,) * 2
         labels = inputs.check_labels(to_compute_dtype(labels), weights, *self._family.label_range, messages)
         labels = xp.astype(labels, x.dtype, copy=False)
-        if weights is not None:
-            absent = weights == 0
-            if backend.may_have(absent):
-                zeros = xp.zeros_like(x)
-                labels, x = xp.where(absent, zeros, labels), xp.where(absent, zeros, x)
+        if some_absent:
+            absent, zeros = weights == 0, xp.zeros_like(x)
+            labels, x = xp.where(absent, zeros, labels), xp.where(absent, zeros, x)
         return labels, x, weights
 
     def _fold(self, kernel: Callable[..., Any], *arrays: Array | None, add: Callable[[Any, Any], Any] = add) -> Any:
@@ -589,11 +591,12 @@ class Head(Configured):
                 losses = self._family.loss(labels, logits)
             elif predictions is None:
                 predictions = self._mean(logits)
-            weights = None if weights is None else backend.xp.broadcast_to(weights, logits.shape)
+            if weights is not None and weights.shape != logits.shape:
+                weights = backend.xp.broadcast_to(weights, logits.shape)
             return self._record(labels, logits, weights, losses, predictions)
 
     def _record(self, *arrays: Array | None) -> Statistics:
-        batch = Batch(*(None if array is None else backends.of(array).xp.reshape(array, (-1,)) for array in arrays))
+        batch = Batch(*(a if a is None or a.ndim == 1 else backends.of(a).xp.reshape(a, (-1,)) for a in arrays))
         return Statistics(self._config, {name: recipe.measure(batch) for name, recipe in self._recipes.items()})
 
     def empty(self, like: Array | None = None) -> Statistics:

@@ -86,8 +86,7 @@ def total(x: Array) -> Pair:
     xp = backend.xp
     dtype = backend.accumulation_dtype(backend.device(x))
     if dtype == xp.float64:
-        hi = xp.sum(x, dtype=dtype)
-        return Pair(hi, xp.zeros_like(hi))
+        return Pair(xp.sum(x, dtype=dtype), xp.zeros((), dtype=dtype, device=backend.device(x)))
     x = xp.reshape(xp.astype(x, dtype, copy=False), (-1,))
     rows = -(-x.shape[0] // _ROW)
     return _fold(xp.sum(xp.reshape(_pad(x, rows * _ROW), (rows, _ROW)), axis=1))
@@ -177,12 +176,14 @@ def weigh(values: Array, weights: Array | None) -> Array:
 
 
 def divisor(losses: Array, weights: Array | None, reduction: Reduction) -> Pair:
-    """What the sum of the weighted losses is divided by, unless it is ``SUM``: 0-d, additive over blocks of them."""
+    """What the sum of the weighted losses is divided by, unless it is ``SUM``: 0-d. That of weights is additive."""
     backend = backends.of(losses)
     xp = backend.xp
     if weights is None or reduction in (Reduction.SUM_OVER_BATCH_SIZE, Reduction.AUTO):
         device = backend.device(losses)
-        count = xp.full((), float(math.prod(losses.shape)), dtype=backend.accumulation_dtype(device), device=device)
+        count = xp.full(
+            (), float(max(1, math.prod(losses.shape))), dtype=backend.accumulation_dtype(device), device=device
+        )
         return Pair(count, xp.zeros_like(count))
     each = weights if reduction == Reduction.MEAN else xp.astype(weights != 0, losses.dtype)
     return total(xp.broadcast_to(each, losses.shape))
