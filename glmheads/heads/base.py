@@ -385,9 +385,9 @@ class Head(Configured):
         assert logits is not None
         backend = backends.of(logits)
         if self._is_compiled and backend.compiles and not backend.is_traced(logits):
-            result, refused = self._compiled_kernel(backend, kernel)(labels, logits, weights, *more)
-            if backend.at_hand(refused) and bool(refused):
-                self._prepare(labels, logits, weights)
+            result, is_nan = self._compiled_kernel(backend, kernel)(labels, logits, weights, *more)
+            if backend.at_hand(is_nan) and bool(is_nan):
+                self._prepare(labels, logits, weights)  # refuses labels and weights, which became NaN
             return result
         if backend.borrows and not self._family.portable:
             return kernel(*self._prepare(labels, logits, weights), *more)
@@ -430,17 +430,16 @@ class Head(Configured):
         return {**self.__dict__, "_compiled_kernels": {}}  # compiled functions can't be pickled, and are made again
 
     def _compiled_kernel(self, backend: backends.Backend, kernel: Callable[..., Any]) -> Callable[..., Any]:
-        """The kernel of what was read, compiled, with whether a label or a weight must be refused."""
+        """The kernel of what was read, compiled, with whether its result is NaN: something may have to be refused."""
         key = backend.name, getattr(kernel, "__name__", "")
         if key not in self._compiled_kernels:
 
             def whole(labels: Array, logits: Array, weights: Array | None, *more: Array | None) -> tuple[Any, Array]:
-                labels, logits, weights = self._prepare(labels, logits, weights)
-                xp = backend.xp
-                refused = xp.any(xp.isnan(labels))
-                if weights is not None:
-                    refused = refused | xp.any(xp.isnan(weights))
-                return kernel(labels, logits, weights, *more), refused
+                result = kernel(*self._prepare(labels, logits, weights), *more)
+                first = result
+                while isinstance(first, (tuple, Statistics)):
+                    first = first[0] if isinstance(first, tuple) else first.arrays()[0]
+                return result, backend.xp.any(backend.xp.isnan(first))
 
             self._compiled_kernels[key] = backend.compile(whole)
         return self._compiled_kernels[key]
