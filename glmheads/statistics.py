@@ -350,7 +350,8 @@ class ScoreBuckets:
 
     def area(self, area: Area, part: Sums) -> Array:
         """An area by the thresholds: a 0-d array."""
-        return area(_bucket_masses(part))
+        hi, lo = part.values["buckets"]
+        return backends.of(hi).call(_bucket_area, hi, lo, shape=(), area=area)
 
     def area_bounds(self, area: Area, part: Sums) -> Array:
         """Bounds on the area by rank, shape (2,): what lies in one bucket may be in any order."""
@@ -364,8 +365,15 @@ class ScoreBuckets:
         return curves.curve_points(scores / (self.num_thresholds - 1), masses)
 
 
+def _bucket_area(hi: Array, lo: Array, area: Area) -> Array:
+    return area(_masses_of(hi, lo))
+
+
 def _bucket_masses(part: Sums) -> curves.Masses:
-    hi, lo = part.values["buckets"]
+    return _masses_of(*part.values["buckets"])
+
+
+def _masses_of(hi: Array, lo: Array) -> curves.Masses:
     return curves.Masses(positive=Pair(hi[1, :], lo[1, :]), negative=Pair(hi[0, :], lo[0, :]))
 
 
