@@ -29,6 +29,8 @@ _EQUAL_EDGES = np.arange(16) / 15
 """Those over which the expected calibration error is defined."""
 _QUANTILE = 1.959963984540054
 """Of the normal distribution, for intervals of 95 %."""
+_SETTLED = 0.02
+"""The recall from which on the axis of the precision holds the whole curve."""
 _LONGEST = 28
 """Characters of a slice's name."""
 
@@ -89,7 +91,8 @@ def precision_recall(
     """Draw the precision–recall curve of the data, and the band in which the exact curve lies.
 
     Parameters, result and errors are those of `roc`. A dotted line stands at the share of positives, the precision of
-    a random order.
+    a random order. The axis of the precision ends a little above the curve, from a recall of 2 % on: below, a few
+    examples decide.
 
     Examples
     --------
@@ -101,12 +104,13 @@ def precision_recall(
     ('recall', 'precision')
     """
     ax = _axes(ax)
+    before = ax.get_ylim()[1] if ax.lines else 0.0
     _frame(ax, "recall", "precision")
     curve = precision_recall_curve(head, statistics)
     if isinstance(curve, Curve):
         ax.axhline(curve.y[-1], linestyle=":", linewidth=1, color=_muted())
-        highest = max(curve.y.max(), 0.0 if curve.band is None else np.nanmax(curve.band.high))
-        ax.set_ylim(0, min(1.0, max(ax.get_ylim()[1] if ax.lines[1:] else 0.0, 1.1 * highest)))
+        highest = curve.y[(curve.x >= _SETTLED) | (curve.x == curve.x[-1])].max()
+        _set_limits(ax, "y", (0.0, max(before, min(1.0, 1.15 * highest))))
     _curve(ax, statistics, curve, label)
     return ax
 
@@ -157,14 +161,15 @@ def calibration(
     Raises
     ------
     ValueError
-        If the head does not measure calibration, or the statistics are another head's.
+        If the head does not measure calibration, the statistics are another head's, or there is no such scale.
     ImportError
         If matplotlib is not installed.
 
     Notes
     -----
     The bars at the points are Wilson's intervals of 95 %. They are drawn only where the head has no weight column: the
-    record does not hold how much weights vary within a group.
+    record does not hold how much weights vary within a group. On the scale of the log odds a group without positives or
+    without negatives has its bar but no point. The counts are those of the first record that is drawn on the Axes.
 
     Examples
     --------
@@ -199,7 +204,8 @@ def calibration(
     if head._weight_column is None:
         low, high = np.clip(_wilson(groups["label"], groups["count"]), *limits)
         ax.vlines(np.clip(predicted, *limits), low, high, color=line.get_color(), linewidth=1.2, alpha=0.6)
-    _count_bars(ax, groups, scale, limits)
+    if not ax.child_axes:
+        _count_bars(ax, groups, scale, limits)
     return ax
 
 
@@ -214,10 +220,9 @@ def _count_bars(ax: "Axes", groups: dict[str, Floats], scale: Scale, limits: tup
     above.set_yscale("log")
     above.set_ylim(0.8, max(10.0, 1.5 * groups["count"].max()))
     above.tick_params(axis="x", which="both", labelbottom=False)
-    above.tick_params(axis="y", which="minor", left=False)
     above.set_yticks([1, 10.0 ** math.floor(math.log10(max(10.0, groups["count"].max())))])
+    above.set_yticks([], minor=True)
     above.yaxis.set_major_formatter(lambda count, _: _short(count))
-    above.yaxis.set_minor_formatter(lambda count, _: "")
     above.set_ylabel("count", rotation=0, ha="right", va="center")
     above.spines[["top", "right"]].set_visible(False)
 
@@ -277,13 +282,12 @@ def scores(
         ends = np.concatenate([groups["lower"], groups["upper"]])
         limits = _log_odds_limits(np.clip(ends, edges[1], edges[-2]), pad=0.25)
         edges = np.clip(edges, *_probability(np.asarray([-16.0, 16.0])))
-    place = np.searchsorted(edges, groups["middle"], side="right") - 1
     highest = 0.0
     masses = (groups["weight"] * (1 - groups["label"]), groups["weight"] * groups["label"])
     for mass, name, style in zip(masses, ("negatives", "positives"), ("--", "-"), strict=True):
         if not mass.sum() > 0:
             continue
-        share = np.bincount(place, mass / mass.sum(), len(edges) - 1)
+        share = np.bincount(groups["place"].astype(int), mass / mass.sum(), len(edges) - 1)
         highest = max(highest, share.max())
         name = f"{name}, {_percent(mass.sum() / groups['weight'].sum())}"
         name = name if label is None else f"{label}: {name}"
@@ -340,20 +344,24 @@ def _grouped(bins: dict[str, Floats], edges: Floats) -> dict[str, Floats]:
     """The bins between two edges as one, those with examples."""
     middle = (bins["lower"] + bins["upper"]) / 2
     places, group = np.unique(np.searchsorted(edges, middle, side="right") - 1, return_inverse=True)
-    weight = np.bincount(group, bins["weight"])
+    weight = _sums(group, bins["weight"])
 
     def mean(values: Floats) -> Floats:
-        return np.clip(np.bincount(group, bins["weight"] * values) / weight, 0, 1)
+        return np.clip(_sums(group, bins["weight"] * values) / weight, 0, 1)
 
     return {
+        "place": places.astype(np.float64),
         "lower": edges[places],
         "upper": edges[places + 1],
-        "middle": (edges[places] + edges[places + 1]) / 2,
         "prediction": mean(bins["mean_prediction"]),
         "label": mean(bins["mean_label"]),
         "weight": weight,
-        "count": np.bincount(group, bins["count"]),
+        "count": _sums(group, bins["count"]),
     }
+
+
+def _sums(group: np.ndarray[Any, Any], values: Floats) -> Floats:
+    return np.bincount(group, values).astype(np.float64)
 
 
 def _probability(log_odds: Floats) -> Floats:
@@ -375,14 +383,16 @@ def _log_odds_limits(probabilities: Floats, pad: float = 0.5) -> tuple[float, fl
 def _set_scale(ax: "Axes", which: str, scale: Scale, limits: tuple[float, float]) -> None:
     for name in which:
         axis: Axis = getattr(ax, f"{name}axis")
-        set_limits: Callable[..., Any] = getattr(ax, f"set_{name}lim")
         if scale == "log-odds":
             set_scale: Callable[..., Any] = getattr(ax, f"set_{name}scale")
             set_scale("logit")
             ticks = _ticks(limits)
             axis.set_ticks(ticks)
             axis.set_ticks([], minor=True)
-        set_limits(*limits)
+            set_limits: Callable[..., Any] = getattr(ax, f"set_{name}lim")
+            set_limits(*limits)
+        else:
+            _set_limits(ax, name, limits)
         axis.set_major_formatter(lambda share, _: _percent(share))
 
 
@@ -408,9 +418,7 @@ def _percent(share: float) -> str:
 # Slices
 
 
-def slices(
-    evaluation: Evaluation, ax: "Axes | None" = None, *, metric: str | None = None, most: int = 30
-) -> "Axes":
+def slices(evaluation: Evaluation, ax: "Axes | None" = None, *, metric: str | None = None, most: int = 30) -> "Axes":
     """Draw a metric of each slice as a dot, and of the whole as a line.
 
     Parameters
@@ -452,7 +460,7 @@ def slices(
     found = [(" · ".join(map(shown, key)), part) for key, part in evaluation.slices.items()]
     largest = sorted(range(len(found)), key=lambda index: -found[index][1].count)[:most]
     found = [found[index] for index in sorted(largest)]
-    ax = _axes(ax, height=1.1 + 0.26 * max(4, len(found)))
+    ax = _axes(ax, height=1.1 + 0.22 * max(4, len(found)))
     _frame(ax, metric, None)
     ax.set_ylim(len(found) - 0.4, -0.6)
     ax.set_yticks(range(len(found)), [_short_name(name) for name, _ in found])
@@ -469,11 +477,28 @@ def slices(
     whole = _value(evaluation, metric)
     if math.isfinite(whole):
         ax.axvline(whole, linestyle="--", linewidth=1, color=_muted(), zorder=0)
-        ax.annotate("all", (whole, 1), xycoords=("data", "axes fraction"), xytext=(0, 2), textcoords="offset points",
-                    ha="center", va="bottom", color=_muted())
+        ax.annotate(
+            "all",
+            (whole, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            color=_muted(),
+        )
     for row, (_, part) in enumerate(found):
-        ax.annotate(f"{part.count:,}", (1, row), xycoords=("axes fraction", "data"), xytext=(4, 0),
-                    textcoords="offset points", ha="left", va="center", color=_muted(), fontsize="small")
+        ax.annotate(
+            f"{part.count:,}",
+            (1, row),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 0),
+            textcoords="offset points",
+            ha="left",
+            va="center",
+            color=_muted(),
+            fontsize="small",
+        )
     ax.tick_params(axis="y", length=0)
     ax.locator_params(axis="x", nbins=5)
     ax.margins(x=0.08)
@@ -519,10 +544,18 @@ def _frame(ax: "Axes", x: str, y: str | None) -> None:
         ax.grid(axis="x", linewidth=0.6, alpha=0.6)
     else:
         ax.set_ylabel(y)
-        ax.set(xlim=(0, 1), ylim=(0, 1))
+        _set_limits(ax, "xy", (0.0, 1.0))
         ax.grid(linewidth=0.6, alpha=0.6)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)
+
+
+def _set_limits(ax: "Axes", which: str, limits: tuple[float, float]) -> None:
+    """Limits with room for the width of a line."""
+    room = 0.008 * (limits[1] - limits[0])
+    for name in which:
+        set_limits: Callable[..., Any] = getattr(ax, f"set_{name}lim")
+        set_limits(limits[0] - room, min(limits[1], 1.0) + room)
 
 
 def _muted() -> Any:

@@ -133,13 +133,13 @@ def _band(x0: Floats, x1: Floats, low: Floats, high: Floats, unknown: np.ndarray
 
 def _parallelogram(x0: Floats, x1: Floats, low: Floats, high: Floats) -> list[tuple[float, float, float]]:
     """Its two ends, each x, low and high, around the line from the middle of the first to that of the last."""
-    first, last = x0[0], x1[-1]
-    ends = ((low[0] + high[0]) / 2, (low[-1] + high[-1]) / 2)
-    if len(x0) == 1 or first == last:
-        ends = (0.0, 0.0)
-    line = np.interp([x0, x1], [first, last], ends) if first < last else np.zeros((2, len(x0)))
-    below, above = (low - line).min(), (high - line).max()
-    return [
-        (float(x), float(np.clip(end + below, 0, 1)), float(np.clip(end + above, 0, 1)))
-        for x, end in zip((first, last), ends, strict=True)
-    ]
+    ends = np.asarray([x0[0], x1[-1]])
+    bottom, top = np.full(2, low.min()), np.full(2, high.max())
+    if ends[0] < ends[1]:
+        heights = np.asarray([low[0] + high[0], low[-1] + high[-1]]) / 2
+        line = np.interp([x0, x1], ends, heights)
+        below, above = heights + (low - line).min(), heights + (high - line).max()
+        # Not where it would leave the plot: to cut it off at one end would tilt it.
+        bottom = below if below.min() >= 0 else bottom
+        top = above if above.max() <= 1 else top
+    return [(float(x), float(a), float(b)) for x, a, b in zip(ends, bottom, top, strict=True)]

@@ -5,8 +5,9 @@ import re
 import warnings
 from collections.abc import Callable
 from html import escape
+from typing import Any
 
-from matplotlib import rc_context
+from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -21,7 +22,7 @@ _COLORS = {
 }
 """What colours of the page the plots are drawn with, and by which values they are known until they are written."""
 
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "text.color": _COLORS["--ink"],
     "axes.labelcolor": _COLORS["--ink"],
     "axes.edgecolor": _COLORS["--muted"],
@@ -52,7 +53,9 @@ def svg(name: str, draw: Callable[[Axes], object], *, title: str, about: str, si
     size : (float, float)
         Width and height in inches of 72 units; the page scales it.
     """
-    with rc_context({**_SETTINGS, "svg.hashsalt": name}), warnings.catch_warnings():
+    with rc_context(), warnings.catch_warnings():
+        rcdefaults()  # no settings of the user's: they were not made for this page
+        rcParams.update({**_SETTINGS, "svg.hashsalt": name})
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the browser has them
         figure = Figure(figsize=size, layout="constrained")
         draw(figure.subplots())

@@ -11,14 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 import glmheads
 from glmheads import plots
 from glmheads.evaluation import Evaluation
 from glmheads.evaluation.keys import shown
 from glmheads.names import MetricKeys
-from glmheads.report.figures import svg
+from glmheads.plots.bands import roc_curve
 
 __all__ = ["render", "write"]
 
@@ -26,6 +24,9 @@ _MOST_CELLS = 20_000
 """Of the table of slices, so that a page stays small."""
 _MOST_DOTS = 30
 _DIGITS = 6
+
+_ON_LOG_ODDS = "Both scales are log odds, on which rare events stand apart; a group of one class has no point there."
+_WHOLE = "The dashed line is the whole. A slice of one class has no area, and no dot."
 
 _AT_THRESHOLD = "/positive_threshold_"
 
@@ -124,10 +125,15 @@ def render(evaluation: Evaluation, *, title: str | None = None, date: datetime |
     """
     if not isinstance(evaluation, Evaluation):
         raise TypeError(f"evaluation must be an Evaluation, which gh.evaluate returns. Given type: {type(evaluation)}")
+    try:
+        from jinja2 import Environment, PackageLoader, StrictUndefined
+    except ImportError as error:
+        raise ImportError("glmheads.report writes with jinja2: pip install 'glmheads[report]'") from error
     environment = Environment(
         loader=PackageLoader("glmheads.report"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_printable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -135,7 +141,7 @@ def render(evaluation: Evaluation, *, title: str | None = None, date: datetime |
     assert loader is not None
     script = loader.get_source(environment, "sort.js")[0]
     return environment.get_template("page.html").render(
-        title=title if title is not None else "Evaluation",
+        title=title or "Evaluation",
         date=datetime.now(UTC) if date is None else date,
         version=glmheads.__version__,
         evaluation=evaluation,
@@ -145,6 +151,7 @@ def render(evaluation: Evaluation, *, title: str | None = None, date: datetime |
         tiles=_tiles(evaluation),
         rows=_rows(evaluation),
         at_thresholds=_at_thresholds(evaluation),
+        one_class=_one_class(evaluation),
         invalid={key: int(count) for key, count in evaluation._on_host.invalid.items() if count > 0},
         curves=_curves(evaluation),
         calibration=_calibration(evaluation),
@@ -152,6 +159,14 @@ def render(evaluation: Evaluation, *, title: str | None = None, date: datetime |
         slices=_slices(evaluation),
         facts=_facts(evaluation),
     )
+
+
+_CONTROLS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), *range(127, 160), *range(0xD800, 0xE000)), "\ufffd")
+
+
+def _printable(value: Any) -> Any:
+    """Text without what HTML may not hold."""
+    return value.translate(_CONTROLS) if isinstance(value, str) else value
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -210,7 +225,10 @@ def _tiles(evaluation: Evaluation) -> list[tuple[str, str]]:
 def _curves(evaluation: Evaluation) -> list[_Figure]:
     if "roc" not in evaluation.curves():
         return []
+    from glmheads.report.figures import svg
+
     head, statistics = evaluation.head, evaluation._on_host
+    has_curve = not isinstance(roc_curve(head, statistics), str)
     found = []
     for name, draw, key, heading in (
         ("roc", plots.roc, MetricKeys.AUC, "ROC curve"),
@@ -220,19 +238,29 @@ def _curves(evaluation: Evaluation) -> list[_Figure]:
         area = _number(evaluation.results[key_of_head])
         low, high = evaluation.bounds[key_of_head]
         between = f"between {_number(low, ROUND_FLOOR)} and {_number(high, ROUND_CEILING)}"
-        figure = svg(
-            name, partial(draw, head, statistics), title=heading, about=f"Area {area}, {between}.", size=(4.6, 4.2)
-        )
-        found.append(_Figure(heading, figure, f"Area {area}; the exact area by rank is {between}."))
+        caption = f"Area {area}; the exact area by rank is {between}." if has_curve else "There is no curve."
+        figure = svg(name, partial(draw, head, statistics), title=heading, about=caption, size=(4.6, 4.2))
+        found.append(_Figure(heading, figure, caption))
     return found
+
+
+def _one_class(evaluation: Evaluation) -> bool:
+    """Whether a head of two classes has seen data of one."""
+    return (
+        "roc" in evaluation.curves()
+        and evaluation.count > 0
+        and isinstance(roc_curve(evaluation.head, evaluation._on_host), str)
+    )
 
 
 def _calibration(evaluation: Evaluation) -> list[_Figure]:
     if "calibration" not in evaluation.curves():
         return []
+    from glmheads.report.figures import svg
+
     head, statistics = evaluation.head, evaluation._on_host
     is_rare = plots.is_of_rare_events(head, statistics)
-    scale = "Both scales are log odds, on which rare events stand apart." if is_rare else "The groups are 15 equal ones."
+    scale = _ON_LOG_ODDS if is_rare else "The groups are 15 equal ones."
     unweighted = "Bars at the points are Wilson’s 95% intervals."
     weighted = "There are no intervals: the record does not hold how much weights vary."
     calibration = svg(
@@ -275,7 +303,10 @@ class _Slices(NamedTuple):
 def _slices(evaluation: Evaluation) -> _Slices | None:
     if not evaluation.by:
         return None
-    metrics = list(evaluation.results)
+    from glmheads.report.figures import svg
+
+    order = {str(key): place for place, key in enumerate(_FIRST)}
+    metrics = sorted(evaluation.results, key=lambda key: order.get(_base(evaluation, key), len(order)))
     found = [(list(map(shown, key)), part) for key, part in evaluation.slices.items()]
     if evaluation.other is not None:
         blank = [""] * (len(evaluation.by) - 1)
@@ -294,12 +325,14 @@ def _slices(evaluation: Evaluation) -> _Slices | None:
             partial(plots.slices, evaluation, most=_MOST_DOTS),
             title="Slices",
             about="A metric of each slice as a dot; the table has the numbers.",
-            size=(6.4, 1.0 + 0.25 * max(4, shown_here)),
+            size=(5.2, 1.0 + 0.21 * max(4, shown_here)),
         )
-        which = f"The {shown_here} largest of {len(evaluation.slices):,} slices" if shown_here < len(
-            evaluation.slices
-        ) else "Every slice"
-        caption = f"{which}, with the number of examples; small slices scatter by chance. The dashed line is the whole."
+        which = (
+            f"The {shown_here} largest of {len(evaluation.slices):,} slices"
+            if shown_here < len(evaluation.slices)
+            else "Every slice"
+        )
+        caption = f"{which}, with the number of examples; small ones scatter by chance. {_WHOLE}"
         figure = _Figure("", drawn, caption)
     return _Slices(evaluation.by, metrics, rows, total - len(rows), total, figure)
 
@@ -320,7 +353,9 @@ def _facts(evaluation: Evaluation) -> dict[str, list[str]]:
     facts = {
         "Sources": list(evaluation.sources),
         "Examples": [f"{evaluation.count:,}"],
-        "Weight column": ["none: every example has weight 1"] if column is None else [str(getattr(column, "key", column))],
+        "Weight column": ["none: every example has weight 1"]
+        if column is None
+        else [str(getattr(column, "key", column))],
         "Total weight": [] if weight is None or column is None else [_number(float(weight["weight"]), digits=12)],
         "Slices by": [", ".join(evaluation.by)] if evaluation.by else [],
         "Smallest slice": [f"{evaluation.min_count:,} examples"] if evaluation.by and evaluation.min_count > 1 else [],
