@@ -26,7 +26,7 @@ _MOST_DOTS = 30
 _DIGITS = 6
 
 _ON_LOG_ODDS = "Both scales are log odds, on which rare events stand apart; a group of one class has no point there."
-_WHOLE = "The dashed line is the whole. A slice of one class has no area, and no dot."
+_NO_DOT = " A slice of one class has no area, and no dot."
 
 _AT_THRESHOLD = "/positive_threshold_"
 
@@ -260,7 +260,7 @@ def _calibration(evaluation: Evaluation) -> list[_Figure]:
 
     head, statistics = evaluation.head, evaluation._on_host
     is_rare = plots.is_of_rare_events(head, statistics)
-    scale = _ON_LOG_ODDS if is_rare else "The groups are 15 equal ones."
+    scale = _ON_LOG_ODDS if is_rare else "There are 15 equal groups of the prediction."
     unweighted = "Bars at the points are Wilson’s 95% intervals."
     weighted = "There are no intervals: the record does not hold how much weights vary."
     calibration = svg(
@@ -332,7 +332,8 @@ def _slices(evaluation: Evaluation) -> _Slices | None:
             if shown_here < len(evaluation.slices)
             else "Every slice"
         )
-        caption = f"{which}, with the number of examples; small ones scatter by chance. {_WHOLE}"
+        caption = f"{which}, with the number of examples; small ones scatter by chance. The dashed line is the whole."
+        caption += _NO_DOT if "roc" in evaluation.curves() else ""
         figure = _Figure("", drawn, caption)
     return _Slices(evaluation.by, metrics, rows, total - len(rows), total, figure)
 
