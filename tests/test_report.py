@@ -178,6 +178,16 @@ class TestContent:
         assert self.headings(page) == ["Metrics", "Slices by site", "Data"]
         assert "extra_metrics" not in page.source
 
+    def test_a_head_of_ones_own_with_curves_and_no_areas(self):
+        class CurvesHead(gh.BinaryClassHead):
+            def __init__(self):
+                super().__init__()
+                self._measures = tuple(measure for measure in self._measures if "auc" not in measure.key)
+
+        page = page_of(evaluation(head=CurvesHead()))
+        assert len(page.svgs) == 3
+        assert page.texts["figcaption"][0] == ""
+
     def test_without_data(self):
         page = page_of(gh.Evaluation(ALL, ALL.empty(), 0))
         assert "No data:" in page.texts["strong"]

@@ -4,7 +4,7 @@ They touch no state of pyplot, and take their colours from matplotlib's settings
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -116,9 +116,9 @@ def precision_recall(
 
 
 def _curve(ax: "Axes", statistics: Statistics, curve: Curve | str, label: str | None) -> None:
-    why = _invalid(statistics) or (curve if isinstance(curve, str) else None)
+    why = _invalid(statistics)
     if why is not None or isinstance(curve, str):
-        _say(ax, f"no curve: {why}")
+        _say(ax, f"no curve: {why or curve}")
         return
     (line,) = ax.plot(curve.x, curve.y, linewidth=1.6, label=label)
     if curve.band is not None:
@@ -570,7 +570,5 @@ def _say(ax: "Axes", text: str) -> None:
 
 def _invalid(statistics: Statistics) -> str | None:
     """Why nothing may be drawn: values that no metric could be computed from."""
-    counts: Sequence[tuple[str, int]] = [
-        (key, int(count)) for key, count in statistics.to("numpy").invalid.items() if count > 0
-    ]
-    return ", ".join(f"{count:,} bad {key}" for key, count in counts) or None
+    counts = statistics.to("numpy").invalid
+    return ", ".join(f"{int(count):,} bad {key}" for key, count in counts.items() if count > 0) or None

@@ -234,11 +234,12 @@ def _curves(evaluation: Evaluation) -> list[_Figure]:
         ("roc", plots.roc, MetricKeys.AUC, "ROC curve"),
         ("precision-recall", plots.precision_recall, MetricKeys.AUC_PR, "Precision–recall curve"),
     ):
-        key_of_head = next(found for found in evaluation.results if _base(evaluation, found) == key)
-        area = _number(evaluation.results[key_of_head])
-        low, high = evaluation.bounds[key_of_head]
-        between = f"between {_number(low, ROUND_FLOOR)} and {_number(high, ROUND_CEILING)}"
-        caption = f"Area {area}; the exact area by rank is {between}." if has_curve else "There is no curve."
+        areas = [full for full in evaluation.bounds if _base(evaluation, full) == key]
+        caption = "" if has_curve else "There is no curve."
+        if areas and has_curve:
+            low, high = evaluation.bounds[areas[0]]
+            between = f"between {_number(low, ROUND_FLOOR)} and {_number(high, ROUND_CEILING)}"
+            caption = f"Area {_number(evaluation.results[areas[0]])}; the exact area by rank is {between}."
         figure = svg(name, partial(draw, head, statistics), title=heading, about=caption, size=(4.6, 4.2))
         found.append(_Figure(heading, figure, caption))
     return found
