@@ -231,8 +231,7 @@ class Batch:
         """The values, 0 where anything is NaN."""
         if not self.unknown:
             return values
-        absent = reduce(operator.or_, self.unknown.values())
-        return self.backend.xp.where(absent, self.backend.xp.zeros_like(values), values)
+        return self.backend.zero_where(reduce(operator.or_, self.unknown.values()), values)
 
     @_once
     def _known(self) -> tuple[Array, Array | None]:

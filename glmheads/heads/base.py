@@ -362,8 +362,8 @@ class Head(Configured):
         labels = inputs.check_labels(to_compute_dtype(labels), weights, *self._family.label_range, messages)
         labels = xp.astype(labels, x.dtype, copy=False)
         if some_absent:
-            absent, zeros = weights == 0, xp.zeros_like(x)
-            labels, x = xp.where(absent, zeros, labels), xp.where(absent, zeros, x)
+            absent = weights == 0
+            labels, x = backend.zero_where(absent, labels), backend.zero_where(absent, x)
         return labels, x, weights
 
     def _fold(self, kernel: Callable[..., Any], *arrays: Array | None, add: Callable[[Any, Any], Any] = add) -> Any:
