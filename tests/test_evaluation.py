@@ -567,7 +567,7 @@ class TestSaving:
             with pytest.raises(ValueError, match="is of a differently configured head"):
                 gh.Evaluation.load(file, head)
         with pytest.raises(TypeError, match="head must be"):
-            gh.Evaluation.load(file, None)
+            gh.Evaluation.load(file, "binary")
 
     def test_a_foreign_file_is_refused(self, tmp_path):
         path = tmp_path / "file.npz"
