@@ -80,9 +80,7 @@ def evaluate(
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(
-            metavar="COLUMN", help="Weights of the examples; without it each is 1.", rich_help_panel=_DATA
-        ),
+        typer.Option(metavar="COLUMN", help="Weights of the examples; without it each is 1.", rich_help_panel=_DATA),
     ] = None,
     vocabulary: Annotated[
         tuple[str, str] | None,
@@ -102,7 +100,9 @@ def evaluate(
     ] = None,
     input_format: Annotated[
         DataFormat | None,
-        typer.Option(help="What is read from a pipe, or from a file whose name does not say it.", rich_help_panel=_DATA),
+        typer.Option(
+            help="What is read from a pipe, or from a file whose name does not say it.", rich_help_panel=_DATA
+        ),
     ] = None,
     delimiter: Annotated[
         str | None,
@@ -252,7 +252,9 @@ def _resumed(paths: Sequence[Path], model: gh.Head, columns: Columns) -> list[gh
     for path, evaluation in zip(paths, found, strict=True):
         if evaluation.by != columns.by:
             asked = f"--by {' '.join(evaluation.by)}" if evaluation.by else "no --by"
-            raise UsageError(f"{path} has {f'slices by {list(evaluation.by)}' if evaluation.by else 'no slices'}: {asked}")
+            raise UsageError(
+                f"{path} has {f'slices by {list(evaluation.by)}' if evaluation.by else 'no slices'}: {asked}"
+            )
     return found
 
 

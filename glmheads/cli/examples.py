@@ -87,8 +87,8 @@ class Models:
         count = max(evaluator.slice_count for evaluator in self._evaluators)
         if count > MOST_SLICES:
             raise DataError(
-                f"{part.source}: up to row {part.first_row + part.rows.num_rows - 1} there are {count:,} slices, and the "
-                f"most are {MOST_SLICES:,}: give columns of fewer values to --by"
+                f"{part.source}: up to row {part.first_row + part.rows.num_rows - 1} there are {count:,} slices, and "
+                f"the most are {MOST_SLICES:,}: give columns of fewer values to --by"
             )
 
     def _evaluator(self, by: tuple[str, ...] = (), min_count: int = 1) -> Evaluator:
@@ -248,9 +248,7 @@ def _array(column: pa.Array) -> _Array:
 
 
 def _is_bytes(type_: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_)
-    )
+    return bool(pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_))
 
 
 @dataclass(frozen=True)
@@ -285,7 +283,7 @@ def _slices(rows: pa.RecordBatch, name: str, format_: DataFormat) -> _Encoded:
 
 
 def _read(text: str) -> str | int | float | None:
-    """The number that is written just so; what is written otherwise, as 007, stays a word. Nothing is a missing value."""
+    """The number that is written just so; another spelling, as 007, stays a word. Nothing is a missing value."""
     if not text:
         return None
     if len(text) <= 25 and (text[-1].isdigit() and text.isascii()):

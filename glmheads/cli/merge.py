@@ -73,7 +73,9 @@ def _sum(paths: Sequence[Path], again: bool) -> gh.Evaluation:
     for path in others:
         more = load(path)
         if more.head != total.head:
-            raise DataError(f"{path}: is of {more.head!r}, and {first} of {total.head!r}; only those of one head add up")
+            raise DataError(
+                f"{path}: is of {more.head!r}, and {first} of {total.head!r}; only those of one head add up"
+            )
         records += [(record, str(path)) for record in more.sources]
         if not again:
             sources.refuse_twice(records)

@@ -110,7 +110,7 @@ def check_outputs(
     """
     if save and len(save) != models:
         raise UsageError(
-            f"--save is given {len(save)} times for {models} model{'s' * (models > 1)}; there is a file for each model, "
+            f"--save is given {len(save)} times for {models} model{'s' * (models > 1)}; there is a file for each, "
             "first that of --logits or --probabilities, then that of --compare"
         )
     for path in save:
@@ -133,7 +133,7 @@ def load(path: Path, head: gh.Head | None = None) -> gh.Evaluation:
     with named(path):
         content = path.read_bytes()
     file = io.BytesIO(content)
-    file.name = str(path)  # type: ignore[attr-defined]  # for the message of an error
+    file.name = str(path)  # for the message of an error
     try:
         return gh.Evaluation.load(file, head)
     except (ValueError, RecursionError) as error:

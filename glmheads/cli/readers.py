@@ -119,7 +119,9 @@ def _delimiter_hint(source: Source, names: Sequence[str]) -> str:
     if source.format is not DataFormat.CSV or len(names) > 1:
         return ""
     other = next((mark for mark in ";\t|, " if mark != source.delimiter and mark in names[0]), None)
-    return "" if other is None else f". Is it separated by {other!r}? Then say --delimiter {_OPTION.get(other, other)!r}"
+    return (
+        "" if other is None else f". Is it separated by {other!r}? Then say --delimiter {_OPTION.get(other, other)!r}"
+    )
 
 
 _OPTION = {"\t": "tab", " ": " "}
@@ -137,8 +139,6 @@ _MAGIC = {
     b"BZh": "compressed by bzip2",
     b"\xfd7zXZ": "compressed by xz",
     b"PK\x03\x04": "a zip file, as those of spreadsheets are",
-    b"\xff\xfe": "UTF-16 and is not UTF-8 text",
-    b"\xfe\xff": "UTF-16 and is not UTF-8 text",
 }
 """How files start that are no text."""
 
@@ -167,6 +167,8 @@ class _Text:
             self._head += more
         if not self._head:
             raise DataError(f"{source}: is empty")
+        if self._head.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise DataError(f"{source}: is not UTF-8 text but UTF-16: save it as UTF-8")
         kind = next((kind for magic, kind in _MAGIC.items() if self._head.startswith(magic)), None)
         if kind is not None:
             raise DataError(f"{source}: is {kind}; what it is called, or --input-format, says otherwise")

@@ -4,8 +4,9 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context
 from typing import Any
 
@@ -73,8 +74,9 @@ class Report:
 
     def slices(self) -> "Iterator[Piece]":
         """The slices, and at last those together that are too small to be reported one by one."""
-        for key in self.evaluations[0].slices:
-            yield Piece("slice", key, tuple(evaluation.slices[key] for evaluation in self.evaluations))
+        slices = [evaluation.slices for evaluation in self.evaluations]
+        for key in slices[0]:
+            yield Piece("slice", key, tuple(found[key] for found in slices))
         others = tuple(evaluation.other for evaluation in self.evaluations)
         if others[0] is not None:
             yield Piece("other", (), tuple(other for other in others if other is not None))
@@ -206,11 +208,24 @@ def as_csv(report: Report, *, width: int | None = None) -> str:
 
 @dataclass(frozen=True)
 class _Grid:
-    """A table: the first columns, so many, are not numbers and stay; a group of further ones is not torn apart."""
+    """A table of text and its style.
+
+    Attributes
+    ----------
+    headers : list of str
+    rows : list of rows
+    words : int
+        How many columns, the first ones, hold no numbers.
+    stay : int
+        How many columns, the first ones, say what a row is: they are repeated where a table is too wide.
+    group : int
+        How many of the others belong together.
+    """
 
     headers: list[str]
     rows: list[list[tuple[str, str]]]
-    fixed: int
+    words: int
+    stay: int
     group: int = 1
 
 
@@ -233,14 +248,14 @@ def as_markdown(report: Report, *, width: int | None = None) -> str:
     lines = [_escaped(_title(report))]
     for grid in _grids(report):
         rows = [[_escaped(cell) for cell, _ in row] for row in grid.rows]
-        marks = ["---" if index < grid.fixed else "---:" for index in range(len(grid.headers))]
+        marks = ["---" if index < grid.words else "---:" for index in range(len(grid.headers))]
         header = [_escaped(header.replace("\n", ", ")) for header in grid.headers]
         lines += ["", *(f"| {' | '.join(row)} |" for row in (header, marks, *rows))]
     return "\n".join(lines)
 
 
 def _escaped(text: str) -> str:
-    return "".join(f"\\{character}" if character in "\\`*_{}[]<>|" else character for character in text)
+    return re.sub(r"[\\`*\[\]<>|]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)  # an underscore within a word is one
 
 
 def _title(report: Report) -> str:
@@ -269,7 +284,7 @@ def _metrics_grid(report: Report) -> _Grid:
             low, high = bounds or (None, None)
             row += [(_rounded(low, ROUND_FLOOR), ""), (_rounded(high, ROUND_CEILING), "")]
         rows.append(row)
-    return _Grid(["metric", *values, *(["at least", "at most"] if has_bounds else [])], rows, fixed=1)
+    return _Grid(["metric", *values, *(["at least", "at most"] if has_bounds else [])], rows, words=1, stay=1)
 
 
 def _slices_grid(report: Report) -> _Grid:
@@ -289,7 +304,7 @@ def _slices_grid(report: Report) -> _Grid:
         for metric in metrics:
             row += _cells(piece, metric)
         rows.append(row)
-    return _Grid(headers, rows, fixed=len(report.by), group=3 if two else 1)
+    return _Grid(headers, rows, words=len(report.by), stay=len(report.by) + 1, group=3 if two else 1)
 
 
 def _cells(piece: Piece, metric: str) -> list[tuple[str, str]]:
@@ -304,28 +319,28 @@ def _word(text: str) -> str:
 
 
 def _blocks(grid: _Grid, width: int) -> Iterator[_Grid]:
-    """The grid in parts that fit the width, each with the first columns: those that say what a row is, and a count."""
+    """The grid in parts that fit the width, each with the columns that say what a row is."""
     columns = list(zip(*([(header, "") for header in grid.headers], *grid.rows), strict=True))
-    widths = [max(cell_len(line) for cell, _ in column for line in cell.split("\n")) + 2 for column in columns]
+    widths = [max(cell_len(line) for cell, _ in column for line in cell.split("\n")) + 3 for column in columns]
     if sum(widths) + 2 <= width:
         yield grid
         return
-    stay = grid.fixed + 1 if grid.group > 1 or grid.fixed < len(grid.headers) - 3 else grid.fixed
-    room = width - 2 - sum(widths[:stay])
-    at = stay
+    room = width - 2 - sum(widths[: grid.stay])
+    at = grid.stay
     while at < len(columns):
         end = at + grid.group
         while end < len(columns) and sum(widths[at : end + grid.group]) <= room:
             end += grid.group
-        chosen = [*range(stay), *range(at, min(end, len(columns)))]
-        yield _Grid([grid.headers[i] for i in chosen], [[row[i] for i in chosen] for row in grid.rows], grid.fixed)
+        chosen = [*range(grid.stay), *range(at, min(end, len(columns)))]
+        rows = [[row[i] for i in chosen] for row in grid.rows]
+        yield replace(grid, headers=[grid.headers[i] for i in chosen], rows=rows)
         at = end
 
 
 def _table(grid: _Grid) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     for index, header in enumerate(grid.headers):
-        table.add_column(Text(header), justify="left" if index < grid.fixed else "right")
+        table.add_column(Text(header), justify="left" if index < grid.words else "right")
     for row in grid.rows:
         table.add_row(*(Text(cell, style=style) for cell, style in row))
     return table

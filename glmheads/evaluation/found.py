@@ -208,8 +208,8 @@ class Evaluation:
         config = head.empty().config
         if fields.get("config") != config:
             raise ValueError(
-                f"{label} is of a differently configured head: it is of {made_by or fields.get('config')}, this head is "
-                f"{head!r}"
+                f"{label} is of a differently configured head: it is of {made_by or fields.get('config')}, this "
+                f"head is {head!r}"
             )
         try:
             return cls._from_fields(head, fields, flat)
