@@ -18,6 +18,9 @@ class UsageError(ValueError):
     """What is wrong with the arguments."""
 
 
+_DAMAGED = "is damaged, or is not what its name says"
+
+
 @contextmanager
 def named(label: object) -> Iterator[None]:
     """Make one line that names a file of what can go wrong in reading it."""
@@ -30,9 +33,11 @@ def named(label: object) -> Iterator[None]:
     except UnicodeError as error:
         raise DataError(f"{label}: is not UTF-8 text") from error
     except OSError as error:
-        raise DataError(f"{label}: {os.strerror(error.errno) if error.errno else error}") from error
+        if error.errno:
+            raise DataError(f"{label}: {os.strerror(error.errno)}") from error
+        raise DataError(f"{label}: {_DAMAGED}: {error}") from error
     except pa.ArrowException as error:
-        raise DataError(f"{label}: {error}") from error
+        raise DataError(f"{label}: {_DAMAGED}: {error}") from error
 
 
 def printable(text: str, most: int | None = None) -> str:

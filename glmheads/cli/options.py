@@ -132,6 +132,8 @@ def load(path: Path, head: gh.Head | None = None) -> gh.Evaluation:
     """
     with named(path):
         content = path.read_bytes()
+    if not content.startswith(b"PK"):
+        raise DataError(f"{path}: is no file that --save wrote")
     file = io.BytesIO(content)
     file.name = str(path)  # for the message of an error
     try:

@@ -3,7 +3,6 @@
 import os
 import secrets
 import shutil
-import stat
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
@@ -51,10 +50,10 @@ def write(path: Path, content: bytes) -> None:
         If it can't be written.
     """
     with named(path):
-        place = path.resolve()
-        if place.exists() and not stat.S_ISREG(place.stat().st_mode):
-            place.write_bytes(content)
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
             return
+        place = path.resolve()
         beside = place.with_name(f".{place.name[:200]}.{secrets.token_hex(8)}")
         try:
             with beside.open("xb") as file:

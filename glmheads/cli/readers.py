@@ -7,6 +7,7 @@ with about how many bytes of the file have been read.
 import csv
 import io
 import json
+import re
 import reprlib
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -193,38 +194,38 @@ class _Text:
 # Formats
 
 
+# pyarrow counts the header. It has a handler for such rows too, which fails where they are not UTF-8.
+_WRONG_LENGTH = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)", re.DOTALL)
+
+
 def _csv_batches(source: Source, columns: Sequence[str], sparse: Collection[str]) -> _Batches:
     """All columns come as bytes: types inferred from the first block need not fit the next."""
-    refused: list[pa.csv.InvalidRow] = []
-
-    def refuse(row: pa.csv.InvalidRow) -> str:
-        refused.append(row)
-        return "error"
-
-    text = _Text(source)
-    names = _csv_names(source, text.head)
+    file = _Text(source)
+    names = _csv_names(source, file.head)
     if not names:
         raise DataError(f"{source}: is empty")
     _check_columns(source, names, columns)
     row = 0
     try:
         batches = pa.csv.open_csv(
-            pa.PythonFile(text, "r"),
+            pa.PythonFile(file, "r"),
             # one thread, which knows the row; reading is not slower, since blocks come in order anyway
             read_options=pa.csv.ReadOptions(use_threads=False, block_size=_BLOCK),
-            parse_options=pa.csv.ParseOptions(
-                delimiter=source.delimiter, newlines_in_values=True, invalid_row_handler=refuse
-            ),
+            parse_options=pa.csv.ParseOptions(delimiter=source.delimiter, newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(
                 include_columns=columns, column_types={column: pa.binary() for column in columns}
             ),
         )
         for batch in batches:
             row += batch.num_rows
-            yield batch, text.tell()
+            yield batch, file.tell()
     except pa.ArrowInvalid as error:
-        if refused:
-            raise DataError(_wrong_length(source, refused[0])) from error
+        length = _WRONG_LENGTH.search(str(error))
+        if length:
+            number, expected, found, text = length.groups()
+            raise DataError(
+                f"{source}, row {int(number) - 1}: has {found} columns, not {expected}: {reprlib.repr(text)}"
+            ) from error
         if "straddl" in str(error):
             raise DataError(
                 f"{source}: a row after row {row} has more than {_BLOCK:,} bytes; is a quote open?"
@@ -240,11 +241,6 @@ def _csv_names(source: Source, head: bytes) -> list[str]:
     except csv.Error as error:
         raise DataError(f"{source}: {error}, in the header") from error
     return [name.encode().decode() for name in names]
-
-
-def _wrong_length(source: Source, row: pa.csv.InvalidRow) -> str:
-    where = f"{source}, row {row.number - 1}"  # pyarrow counts the header
-    return f"{where}: has {row.actual_columns} columns, not {row.expected_columns}: {reprlib.repr(row.text)}"
 
 
 def _jsonl_batches(source: Source, columns: Sequence[str], sparse: Collection[str]) -> _Batches:
