@@ -251,10 +251,9 @@ def _resumed(paths: Sequence[Path], model: gh.Head, columns: Columns) -> list[gh
     found = [load(path, model) for path in paths]
     for path, evaluation in zip(paths, found, strict=True):
         if evaluation.by != columns.by:
-            asked = f"--by {' '.join(evaluation.by)}" if evaluation.by else "no --by"
-            raise UsageError(
-                f"{path} has {f'slices by {list(evaluation.by)}' if evaluation.by else 'no slices'}: {asked}"
-            )
+            names = " ".join(evaluation.by)
+            has, mend = (f"slices by {names}", f"give --by {names}") if names else ("no slices", "leave --by out")
+            raise UsageError(f"{path} has {has}: {mend}")
     return found
 
 

@@ -152,12 +152,20 @@ def _raw(source: Source) -> pa.NativeFile:
     return pa.OSFile(str(source.path))
 
 
+def _done(source: Source, raw: pa.NativeFile) -> None:
+    """Close what was opened here."""
+    if str(source.path) != PIPE:
+        raw.close()
+
+
 class _Text:
     """The bytes of a text file, of which the first block can be looked at before they are read."""
 
     closed = False  # as pyarrow asks of a file
 
     def __init__(self, source: Source) -> None:
+        self._source = source
+        self._is_at_end = False
         self._raw = _raw(source)
         self._stream = self._raw
         if source.compression is not None:
@@ -180,9 +188,12 @@ class _Text:
         if self._head:
             found, self._head = self._head[:size], self._head[size:]
         else:
-            found = self._stream.read(size)
-            with suppress(OSError, pa.ArrowException):
-                self._position = self._raw.tell()
+            found = self._stream.read(size) if not self._is_at_end else b""
+        with suppress(OSError, ValueError, pa.ArrowException):
+            self._position = self._raw.tell()
+        if not found and not self._is_at_end:
+            self._is_at_end = True
+            _done(self._source, self._raw)
         return found
 
     def tell(self) -> int:
@@ -349,16 +360,18 @@ def _arrow_batches(source: Source, columns: Sequence[str], sparse: Collection[st
     if source.size is not None:
         with source.path.open("rb") as start:
             is_file = start.read(6) == b"ARROW1"
-    with _raw(source) as file:
-        if not is_file:
-            yield from _stream_batches(source, file, columns)
-            return
-        names = pa.ipc.open_file(file).schema.names
-        _check_columns(source, names, columns)
-        batches = pa.ipc.open_file(file, options=_only(names, columns))
-        for index in range(batches.num_record_batches):
-            batch = batches.get_batch(index)
-            yield _checked(batch, columns), (source.size or 0) * (index + 1) // batches.num_record_batches
+    file = _raw(source)
+    yield from (_file_batches if is_file else _stream_batches)(source, file, columns)
+    _done(source, file)
+
+
+def _file_batches(source: Source, file: pa.NativeFile, columns: Sequence[str]) -> _Batches:
+    names = pa.ipc.open_file(file).schema.names
+    _check_columns(source, names, columns)
+    batches = pa.ipc.open_file(file, options=_only(names, columns))
+    for index in range(batches.num_record_batches):
+        batch = batches.get_batch(index)
+        yield _checked(batch, columns), (source.size or 0) * (index + 1) // batches.num_record_batches
 
 
 def _stream_batches(source: Source, file: pa.NativeFile, columns: Sequence[str]) -> _Batches:

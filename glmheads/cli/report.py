@@ -212,21 +212,20 @@ class _Grid:
 
     Attributes
     ----------
+    title : str
     headers : list of str
     rows : list of rows
     words : int
         How many columns, the first ones, hold no numbers.
     stay : int
         How many columns, the first ones, say what a row is: they are repeated where a table is too wide.
-    group : int
-        How many of the others belong together.
     """
 
+    title: str
     headers: list[str]
     rows: list[list[tuple[str, str]]]
     words: int
     stay: int
-    group: int = 1
 
 
 def as_table(report: Report, *, width: int | None = None) -> str:
@@ -247,10 +246,11 @@ def as_markdown(report: Report, *, width: int | None = None) -> str:
     """The report as tables of Markdown, numbers as in `as_table`."""
     lines = [_escaped(_title(report))]
     for grid in _grids(report):
-        rows = [[_escaped(cell) for cell, _ in row] for row in grid.rows]
+        rows = [[_escaped(cell) for cell, _ in row] + [""] * (len(grid.headers) - len(row)) for row in grid.rows]
         marks = ["---" if index < grid.words else "---:" for index in range(len(grid.headers))]
-        header = [_escaped(header.replace("\n", ", ")) for header in grid.headers]
-        lines += ["", *(f"| {' | '.join(row)} |" for row in (header, marks, *rows))]
+        header = [_escaped(header) for header in grid.headers]
+        lines += ["", *([f"**{_escaped(grid.title)}**", ""] if grid.title else [])]
+        lines += [*(f"| {' | '.join(row)} |" for row in (header, marks, *rows))]
     return "\n".join(lines)
 
 
@@ -266,51 +266,52 @@ def _title(report: Report) -> str:
 
 
 def _grids(report: Report) -> Iterator[_Grid]:
-    yield _metrics_grid(report)
-    if report.by:
-        yield _slices_grid(report)
-
-
-def _metrics_grid(report: Report) -> _Grid:
     whole = report.whole
-    has_bounds = bool(whole.evaluations[0].bounds)
-    two = len(whole.evaluations) == 2
-    values = [*map(_word, report.models), "difference"] if two else ["value"]
-    rows = []
-    for metric in whole.evaluations[0].results:
-        row = [(metric, ""), *_cells(whole, metric)]
-        if has_bounds:
-            bounds = whole.difference_bounds(metric) if two else whole.evaluations[0].bounds.get(metric)
-            low, high = bounds or (None, None)
-            row += [(_rounded(low, ROUND_FLOOR), ""), (_rounded(high, ROUND_CEILING), "")]
-        rows.append(row)
-    return _Grid(["metric", *values, *(["at least", "at most"] if has_bounds else [])], rows, words=1, stay=1)
-
-
-def _slices_grid(report: Report) -> _Grid:
-    metrics = list(report.evaluations[0].results)
-    headers = [*map(_word, report.by), "examples"]
+    metrics = list(whole.evaluations[0].results)
     two = len(report.models) == 2
+    rows = [[(metric, ""), *_cells(whole, metric, bounds=True)] for metric in metrics]
+    yield _Grid("", ["metric", *_headers(report, bool(whole.evaluations[0].bounds))], rows, words=1, stay=1)
+    if not report.by:
+        return
+    pieces = [whole, *report.slices()]
+    keys = [[(cell, "") for cell in _key_cells(report, piece)] for piece in pieces]
+    words = len(report.by)
+    header = [*map(_word, report.by), "examples"]
+    if not two:
+        rows = [[*key, *(_cells(piece, m)[0] for m in metrics)] for key, piece in zip(keys, pieces, strict=True)]
+        yield _Grid("", [*header, *metrics], rows, words, stay=words + 1)
+        return
     for metric in metrics:
-        headers += [f"{metric}\n{name}" for name in (*map(_word, report.models), "difference")] if two else [metric]
-    rows = []
-    for piece in (report.whole, *report.slices()):
-        if piece.part == "slice":
-            key = ["(missing)" if value is None else _word(str(value)) for value in piece.key]
-        else:
-            number = f"(other: {len(piece.evaluations[0].all_slices):,} slices)"
-            key = ["(all)" if piece.part == "whole" else number, *[""] * (len(report.by) - 1)]
-        row = [(cell, "") for cell in (*key, f"{piece.examples:,}")]
-        for metric in metrics:
-            row += _cells(piece, metric)
-        rows.append(row)
-    return _Grid(headers, rows, words=len(report.by), stay=len(report.by) + 1, group=3 if two else 1)
+        rows = [[*key, *_cells(piece, metric, bounds=True)] for key, piece in zip(keys, pieces, strict=True)]
+        headers = [*header, *_headers(report, metric in whole.evaluations[0].bounds)]
+        yield _Grid(metric, headers, rows, words, stay=words + 1)
 
 
-def _cells(piece: Piece, metric: str) -> list[tuple[str, str]]:
+def _headers(report: Report, bounds: bool) -> list[str]:
+    values = [*map(_word, report.models), "difference"] if len(report.models) == 2 else ["value"]
+    return [*values, "at least", "at most"] if bounds else values
+
+
+def _key_cells(report: Report, piece: Piece) -> list[str]:
+    """What a row of slices is of."""
+    if piece.part == "slice":
+        key = ["(missing)" if value is None else _word(str(value)) for value in piece.key]
+    else:
+        number = f"(other: {len(piece.evaluations[0].all_slices):,} slices)"
+        key = ["(all)" if piece.part == "whole" else number, *[""] * (len(report.by) - 1)]
+    return [*key, f"{piece.examples:,}"]
+
+
+def _cells(piece: Piece, metric: str, *, bounds: bool = False) -> list[tuple[str, str]]:
+    """A metric of each model, the difference of two, and the bounds of the last of these, if wanted and there."""
+    first = piece.evaluations[0]
     cells = [(_rounded(evaluation.results[metric]), "") for evaluation in piece.evaluations]
+    found = first.bounds.get(metric)
     if len(cells) == 2:
         cells.append((_rounded(piece.difference(metric)), piece.style(metric)))
+        found = piece.difference_bounds(metric)
+    if bounds and found is not None:
+        cells += [(_rounded(found[0], ROUND_FLOOR), ""), (_rounded(found[1], ROUND_CEILING), "")]
     return cells
 
 
@@ -320,25 +321,26 @@ def _word(text: str) -> str:
 
 def _blocks(grid: _Grid, width: int) -> Iterator[_Grid]:
     """The grid in parts that fit the width, each with the columns that say what a row is."""
+    grid = replace(grid, rows=[row + [("", "")] * (len(grid.headers) - len(row)) for row in grid.rows])
     columns = list(zip(*([(header, "") for header in grid.headers], *grid.rows), strict=True))
-    widths = [max(cell_len(line) for cell, _ in column for line in cell.split("\n")) + 3 for column in columns]
+    widths = [max(cell_len(cell) for cell, _ in column) + 3 for column in columns]
     if sum(widths) + 2 <= width:
         yield grid
         return
     room = width - 2 - sum(widths[: grid.stay])
     at = grid.stay
     while at < len(columns):
-        end = at + grid.group
-        while end < len(columns) and sum(widths[at : end + grid.group]) <= room:
-            end += grid.group
-        chosen = [*range(grid.stay), *range(at, min(end, len(columns)))]
+        end = at + 1
+        while end < len(columns) and sum(widths[at : end + 1]) <= room:
+            end += 1
+        chosen = [*range(grid.stay), *range(at, end)]
         rows = [[row[i] for i in chosen] for row in grid.rows]
         yield replace(grid, headers=[grid.headers[i] for i in chosen], rows=rows)
         at = end
 
 
 def _table(grid: _Grid) -> Table:
-    table = Table(box=box.SIMPLE_HEAD)
+    table = Table(box=box.SIMPLE_HEAD, title=Text(grid.title) if grid.title else None, title_justify="left")
     for index, header in enumerate(grid.headers):
         table.add_column(Text(header), justify="left" if index < grid.words else "right")
     for row in grid.rows:

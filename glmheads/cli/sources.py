@@ -159,9 +159,10 @@ def _source(path: Path, format_: DataFormat | None) -> Source:
         compression = _COMPRESSIONS.get(path.suffix.lower()) if format_ in _TEXT else None
         kind = format_, compression, ","
     if kind is None:
-        label = "standard input" if path == Path(PIPE) else path
+        if path == Path(PIPE):
+            raise DataError(f"standard input: is of an unknown format; say --input-format {' or '.join(DataFormat)}")
         raise DataError(
-            f"{label}: is of an unknown format; the name must end in {_endings()}, or --input-format say what it is"
+            f"{path}: is of an unknown format; the name must end in {_endings()}, or --input-format say what it is"
         )
     return Source(path, kind[0], kind[1], size, kind[2])
 
