@@ -801,7 +801,7 @@ class TestFormats:
         assert "\x1b" not in text
         assert max(map(len, text.splitlines()[1:])) <= int(columns)
         assert "…" not in text
-        assert all(text.count(metric) >= 4 for metric in found["metrics"])
+        assert all(text.count(metric) >= 2 for metric in found["metrics"])
 
     def test_colours_only_on_a_terminal_that_wants_them(self, file, capsys, monkeypatch):
         def printed(**environment: str) -> str:
@@ -1002,7 +1002,7 @@ class TestHostileFiles:
         return {ending: (folder / f"d.{ending}").read_bytes() for ending in FORMATS}
 
     @pytest.mark.parametrize("ending", FORMATS)
-    @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.data())
     def test_damage(self, contents, tmp_path, capsys, ending, data):
         content = bytearray(contents[ending])

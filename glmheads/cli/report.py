@@ -297,8 +297,9 @@ def _key_cells(report: Report, piece: Piece) -> list[str]:
     if piece.part == "slice":
         key = ["(missing)" if value is None else _word(str(value)) for value in piece.key]
     else:
-        number = f"(other: {len(piece.evaluations[0].all_slices):,} slices)"
-        key = ["(all)" if piece.part == "whole" else number, *[""] * (len(report.by) - 1)]
+        count = len(piece.evaluations[0].all_slices)
+        other = f"(other: {count:,} slice{'s' * (count > 1)})"
+        key = ["(all)" if piece.part == "whole" else other, *[""] * (len(report.by) - 1)]
     return [*key, f"{piece.examples:,}"]
 
 
