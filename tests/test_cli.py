@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -501,6 +502,17 @@ class TestSources:
         assert sorted(found["files"]) == sorted(str(path) for path in (tmp_path / "logs").rglob("part.*"))
         in_pattern = report(f"{tmp_path}/logs/part.*", f"{tmp_path}/logs/deep/part*", *BINARY)
         assert in_pattern["metrics"] == pytest.approx(whole["metrics"], rel=1e-12)
+
+    def test_links_in_a_directory(self, write, report, error, tmp_path):
+        logs, elsewhere = tmp_path / "logs", tmp_path / "elsewhere"
+        for folder in (logs, elsewhere):
+            folder.mkdir()
+        write("elsewhere/1.csv", "x,y\n1,1\n")
+        (logs / "link").symlink_to(elsewhere)
+        (logs / "loop").symlink_to(logs)
+        assert report(str(logs), *BINARY)["examples"] == 1
+        (logs / "2.csv").symlink_to(elsewhere / "gone.csv")
+        assert error("evaluate", str(logs), *BINARY) == f"{logs}/2.csv: No such file or directory"
 
     def test_file_whose_name_looks_like_a_pattern(self, data, write, report):
         assert report(write("d[1].csv", data), *BINARY)["examples"] == 3000
@@ -1082,6 +1094,19 @@ class TestProcess:
         words = typed.split()
         request = {"_GLMHEADS_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(words) - 1)}
         assert expected in glmheads(env={**os.environ, **request}).stdout.split()
+
+    @pytest.mark.skipif(os.name != "posix", reason="closes as shells do")
+    def test_closed_streams(self, write):
+        command = f"{shlex.quote(sys.executable)} -m glmheads.cli evaluate {{}} {shlex.join(BINARY)}"
+        file = shlex.quote(write("d.csv", "x,y\n1,1\n"))
+        for arguments, said in (
+            ("- --input-format csv <&-", "glmheads: standard input: is closed\n"),
+            (f"{file} >&-", "glmheads: standard output: is closed\n"),
+        ):
+            done = subprocess.run(
+                command.format("") + " " + arguments, shell=True, capture_output=True, text=True, check=False
+            )
+            assert (done.returncode, done.stderr) == (2, said)
 
     def test_interrupt_in_the_middle(self, tmp_path):
         pipe = tmp_path / "p.csv"

@@ -71,6 +71,8 @@ def write(path: Path, content: bytes) -> None:
 
 def say(text: str) -> None:
     """Print text; what the standard output has no character for is escaped."""
+    if sys.stdout is None:
+        raise DataError("standard output: is closed")
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     sys.stdout.flush()

@@ -146,6 +146,8 @@ _MAGIC = {
 
 def _raw(source: Source) -> pa.NativeFile:
     if str(source.path) == PIPE:
+        if sys.stdin is None:
+            raise DataError(f"{source}: is closed")
         return pa.PythonFile(sys.stdin.buffer, "r")
     if source.size is None:
         return pa.PythonFile(source.path.open("rb"), "r")

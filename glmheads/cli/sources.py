@@ -121,16 +121,22 @@ def _below(directory: Path, format_: DataFormat | None) -> list[Source]:
 
 
 def _walk(directory: Path) -> Iterator[Path]:
-    """The regular files below a directory but what is hidden, also as Spark and others hide it: by an underscore."""
+    """The regular files below a directory but what is hidden, also as Spark and others hide it, by an underscore."""
 
     def fail(error: OSError) -> None:
         raise DataError(f"{error.filename}: {os.strerror(error.errno or 0)}")
 
-    for folder, folders, files in os.walk(directory, onerror=fail):
-        folders[:] = [name for name in folders if not name.startswith((".", "_"))]
-        yield from (
-            path for name in files if not name.startswith((".", "_")) and (path := Path(folder, name)).is_file()
-        )
+    seen = set()
+    for folder, folders, files in os.walk(directory, onerror=fail, followlinks=True):
+        seen.add(os.path.realpath(folder))
+        hidden = (".", "_")
+        # a link may lead back to where it is
+        folders[:] = [
+            name for name in folders if not name.startswith(hidden) and os.path.realpath(f"{folder}/{name}") not in seen
+        ]
+        paths = (Path(folder, name) for name in files if not name.startswith(hidden))
+        # a link that leads nowhere is an error later on, and no file that is silently left out
+        yield from (path for path in paths if path.is_file() or not path.exists())
 
 
 def _kind(path: Path) -> tuple[DataFormat, str | None, str] | None:
