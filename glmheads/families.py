@@ -60,14 +60,14 @@ class Family:
     inverse_link: Callable[[Array], Array] = field(repr=False)
     label_range: tuple[float, float] = field(repr=False)
 
-    @property
-    def portable(self) -> bool:
-        """Whether the functions are kernels of this library, which take arrays of any other.
+    portable: bool = field(init=False, repr=False, compare=False)
+    """Whether the functions are kernels of this library, which take arrays of any other: then PyTorch tensors on the
+    CPU are computed as the NumPy arrays with which they share memory."""
 
-        Then PyTorch tensors on the CPU are computed as the NumPy arrays with which they share memory.
-        """
+    def __post_init__(self) -> None:
         functions = (self.loss, self.gradient, self.hessian, self.inverse_link)
-        return all(getattr(function, "__module__", None) in _KERNELS for function in functions)
+        ours = all(getattr(function, "__module__", None) in _KERNELS for function in functions)
+        object.__setattr__(self, "portable", ours)
 
     def loss_and_gradient(self, labels: Array, logits: Array) -> tuple[Array, Array]:
         """``loss`` and ``gradient``, with the work that they share done once where that is known."""

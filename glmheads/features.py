@@ -391,7 +391,9 @@ def _portable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def _check_numeric(name: str, array: Array) -> None:
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name} must not be a masked array: drop or fill what is masked")
-    if isinstance(array.dtype, np.dtype) and array.dtype.kind not in "biuf":
+    if isinstance(array.dtype, np.dtype) and array.dtype.kind in "biuf":
+        return
+    if isinstance(array.dtype, np.dtype):
         if array.dtype.kind in "OSUT":
             _refuse_objects(name, array)
         if array.dtype.kind in "mM":
@@ -445,17 +447,19 @@ def _words(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 _SHOWN = 5
 
 
-def check_weights(weights: Array | None) -> Array | None:
-    """The weights, in which what is not allowed (negative, infinite) is NaN unless it could be refused.
+def check_weights(weights: Array) -> tuple[Array, bool]:
+    """The weights, in which what is not allowed (negative, infinite) is NaN unless it could be refused, and whether
+    some may be 0.
 
     Raises
     ------
     ValueError
         If a weight at hand is negative, infinite or NaN.
     """
-    if weights is None or _is_within(weights, 0.0, _INFINITY):
-        return weights
-    return _refuse(weights, _outside(weights, 0.0, _INFINITY), None, "weights must be finite and >= 0", "weights")
+    extent = backends.of(weights).extent(weights)
+    if extent is not None and _is_within(extent, 0.0, _INFINITY):
+        return weights, extent[0] == 0
+    return _refuse(weights, _outside(weights, 0.0, _INFINITY), None, "weights must be finite and >= 0", "weights"), True
 
 
 def check_labels(labels: Array, weights: Array | None, low: float, high: float, messages: tuple[str, str]) -> Array:
@@ -469,10 +473,11 @@ def check_labels(labels: Array, weights: Array | None, low: float, high: float, 
     ValueError
         If a label at hand is not allowed and its weight is not 0.
     """
-    if _is_within(labels, low, high):
+    extent = backends.of(labels).extent(labels)
+    if extent is not None and _is_within(extent, low, high):
         return labels
     too_high, too_low = messages
-    if too_high != too_low:
+    if too_high != too_low and backends.of(labels).at_hand(labels):
         labels = _refuse(labels, labels > high, weights, too_high, "labels")
     return _refuse(labels, _outside(labels, low, high), weights, too_low, "labels")
 
@@ -480,30 +485,17 @@ def check_labels(labels: Array, weights: Array | None, low: float, high: float, 
 _INFINITY = float("inf")
 
 
-def _is_within(values: Array, low: float, high: float) -> bool:
-    """Whether all values are known to be finite numbers from `low` to `high`: the quick answer for what is right."""
-    backend = backends.of(values)
-    if not backend.at_hand(values):
-        return False
-    if 0 in values.shape:
-        return True
-    least, most = backend.xp.min(values), backend.xp.max(values)
-    # Under jax.jit, what is computed of an array at hand (a closed-over constant) is traced.
-    if not backend.at_hand(least):
-        return False
-    least, most = float(least), float(most)
+def _is_within(extent: tuple[float, float], low: float, high: float) -> bool:
+    """Whether numbers from the least to the most of the extent are finite and from `low` to `high`."""
+    least, most = extent
     return low <= least and most <= high and least > -_INFINITY and most < _INFINITY
 
 
 def _outside(values: Array, low: float, high: float) -> Array:
     """Which values are not finite numbers from `low` to `high`."""
-    xp = backends.of(values).xp
-    inside = xp.isfinite(values)
-    if low > -_INFINITY:
-        inside = inside & (values >= low)
-    if high < _INFINITY:
-        inside = inside & (values <= high)
-    return ~inside
+    above = values >= low if low > -_INFINITY else values > low
+    below = values <= high if high < _INFINITY else values < high
+    return ~(above & below)
 
 
 def _refuse(values: Array, bad: Array, weights: Array | None, message: str, name: str) -> Array:

@@ -15,6 +15,7 @@ HEADS = {
     "ranked": gh.BinaryClassHead(weight_column="w", thresholds=[0.2, 0.8]),
     "bucketed": gh.BinaryClassHead(weight_column="w", num_thresholds=200),
     "logistic": gh.LogisticRegressionHead(weight_column="w"),
+    "calibrated": gh.BinaryClassHead(weight_column="w", thresholds=[0.2], num_thresholds=200, extra_metrics="all"),
     "regression": gh.RegressionHead(weight_column="w"),
     "poisson": gh.PoissonRegressionHead(weight_column="w"),
 }

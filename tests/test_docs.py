@@ -24,6 +24,8 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser, SkipParser
 
 import glmheads as gh
+import glmheads.evaluation
+import glmheads.testing
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -154,8 +156,11 @@ def test_readme_gives_both_commands():
 
 
 def public_names() -> list[str]:
-    names = [f"glmheads.{name}" for name in gh.__all__ if name != "kernels"]
-    return names + [f"glmheads.kernels.{name}" for name in gh.kernels.__all__]
+    modules = (gh, gh.kernels, gh.evaluation, gh.testing)
+    names = [f"{module.__name__}.{name}" for module in modules for name in module.__all__]
+    # What stands in `glmheads` too is named there.
+    again = {f"glmheads.evaluation.{name}" for name in gh.__all__}
+    return [name for name in names if name != "glmheads.kernels" and name not in again]
 
 
 def resolve(name: str) -> object:
@@ -163,15 +168,36 @@ def resolve(name: str) -> object:
     return getattr(importlib.import_module(module), attribute)
 
 
+def is_callable(name: str) -> bool:
+    found = resolve(name)
+    return inspect.isclass(found) or inspect.isroutine(found)
+
+
+def reference_entries() -> set[str]:
+    reference = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
+    return set(re.findall(r"^::: (\S+)$", reference, re.MULTILINE))
+
+
 @pytest.mark.parametrize("name", public_names())
 def test_public_name_is_in_the_reference(name):
-    reference = "\n".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
     found = resolve(name)
-    entries = {name, f"{found.__module__}.{found.__name__}"}
-    assert entries & set(re.findall(r"^::: (\S+)$", reference, re.MULTILINE))
+    entries = {name, f"{found.__module__}.{found.__name__}"} if hasattr(found, "__name__") else {name}
+    assert entries & reference_entries()
 
 
-@pytest.mark.parametrize("name", public_names())
+def test_what_the_pages_import_is_in_the_reference():
+    imported = re.compile(r"^ *from (glmheads[.\w]*) import ([\w, ]+)$", re.MULTILINE)
+    names = {
+        f"{module}.{name.strip()}"
+        for page in PAGES
+        for module, found in imported.findall(page.read_text(encoding="utf-8"))
+        for name in found.split(",")
+    }
+    assert names
+    assert not names - reference_entries()
+
+
+@pytest.mark.parametrize("name", list(filter(is_callable, public_names())))
 def test_public_name_has_a_docstring_with_an_example(name):
     found = resolve(name)
     docstring = inspect.getdoc(found) or ""

@@ -78,6 +78,23 @@ class Backend:
         """
         return not self.at_hand(mask) or bool(self.xp.any(mask))
 
+    def may_have_nan(self, x: Array) -> bool:
+        """Whether any element is NaN, likewise."""
+        if not self.at_hand(x) or 0 in x.shape:
+            return not self.at_hand(x)
+        least = self.xp.min(x)  # NaN if any is, and quicker than a mask
+        return not self.at_hand(least) or bool(least != least)
+
+    def extent(self, x: Array) -> tuple[float, float] | None:
+        """The least and the largest element, NaN if any is; None where that can't be known without waiting."""
+        if not self.at_hand(x):
+            return None
+        if 0 in x.shape:
+            return 0.0, 0.0
+        least, most = self.xp.min(x), self.xp.max(x)
+        # Under jax.jit, what is computed of an array at hand (a closed-over constant) is traced.
+        return (float(self.detach(least)), float(self.detach(most))) if self.at_hand(least) else None
+
     # Moving
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:

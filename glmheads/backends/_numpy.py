@@ -31,17 +31,32 @@ class _NumPy(Backend):
     def from_numpy(self, array: np.ndarray[Any, Any], device: Device = None) -> Array:
         return array
 
+    # np.any, np.min and np.max take as long for a small batch as a pass over it.
+
+    def may_have(self, mask: Array) -> bool:
+        return bool(np.count_nonzero(mask))
+
+    def may_have_nan(self, x: Array) -> bool:
+        return bool(x.size and np.isnan(np.minimum.reduce(x, axis=None)))
+
+    def extent(self, x: Array) -> tuple[float, float] | None:
+        if not x.size:
+            return 0.0, 0.0
+        return float(np.minimum.reduce(x, axis=None)), float(np.maximum.reduce(x, axis=None))
+
     def exp_log1p(self, x: Array) -> tuple[Array, Array]:
         # NumPy's float32 exp is 2.5 ulp off.
         e = np.exp(x, dtype=np.float64).astype(x.dtype, copy=False)
         return e, np.log1p(e)
 
     def argsort(self, x: Array) -> Array:
-        if x.dtype != np.float32:
+        with np.errstate(over="ignore"):
+            single = x.astype(np.float32, copy=False)
+        if single is not x and not np.array_equal(single, x):
             return np.argsort(x)
         # NumPy sorts integers three times as fast as it finds the order of floats: of those whose high half orders as
         # the floats do, and whose low half is the position.
-        bits = x.view(np.int32)
+        bits = single.view(np.int32)
         ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
         keys = (ordered.astype(np.int64) << 32) | np.arange(len(x))
         keys.sort()
@@ -61,13 +76,13 @@ class _NumPy(Backend):
         return True
 
     def fold(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...], add: Callable[[Any, Any], Any]) -> Any:
-        return blocks.fold(kernel, arrays, add, blocks.thread_count())
+        return blocks.fold(kernel, arrays, add)
 
     def fill(
         self, kernel: Callable[..., Array], arrays: tuple[Array | None, ...], shape: tuple[int, ...], dtype: DType
     ) -> Array:
         out = np.empty(shape, dtype=dtype)
-        blocks.fill(out, kernel, arrays, blocks.thread_count())
+        blocks.fill(out, kernel, arrays)
         return out
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from types import FunctionType
 from typing import Any
 
 import array_api_compat.torch
@@ -103,9 +104,14 @@ class _Torch(Backend):
     def fold(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...], add: Callable[[Any, Any], Any]) -> Any:
         if not self.runs_blocks(arrays):
             return kernel(*arrays)
-        record = blocks.fold(kernel, _views(arrays), add, _thread_count())
+        record = blocks.fold(kernel, _views(arrays), add, torch.get_num_threads)
         tensors = [torch.as_tensor(array) for array in record.arrays()]
         return record.from_arrays(record.structure(), tensors)
+
+    def call(self, function: Callable[..., Array], *arrays: Array, shape: tuple[float, ...], **options: Any) -> Array:
+        if not self.runs_blocks(arrays):
+            return function(*arrays, **options)
+        return torch.as_tensor(function(*_views(arrays), **options))
 
     def fill(
         self, kernel: Callable[..., Array], arrays: tuple[Array | None, ...], shape: tuple[int, ...], dtype: DType
@@ -113,11 +119,14 @@ class _Torch(Backend):
         if not self.runs_blocks(arrays):
             return kernel(*arrays)
         out = torch.empty(shape, dtype=dtype)
-        blocks.fill(out.numpy(), kernel, _views(arrays), _thread_count())
+        blocks.fill(out.numpy(), kernel, _views(arrays), torch.get_num_threads)
         return out
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return torch.compile(function, fullgraph=True)
+        # What torch has compiled belongs to the code object, of which it compiles few variants: each head gets its own.
+        assert isinstance(function, FunctionType)
+        own = FunctionType(function.__code__.replace(), function.__globals__, closure=function.__closure__)
+        return torch.compile(own)
 
     def differentiable(
         self,
@@ -143,10 +152,6 @@ def _differentiates(tensor: torch.Tensor) -> bool:
 def _views(tensors: Sequence[Array | None]) -> tuple[np.ndarray[Any, Any] | None, ...]:
     given = (None if t is None else t.detach().float() if t.dtype == torch.bfloat16 else t.detach() for t in tensors)
     return tuple(None if tensor is None else tensor.numpy() for tensor in given)
-
-
-def _thread_count() -> int:
-    return blocks.thread_count(at_most=torch.get_num_threads())
 
 
 class _ClosedForm(torch.autograd.Function):

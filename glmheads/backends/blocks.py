@@ -19,11 +19,11 @@ import numpy as np
 
 __all__ = ["fill", "fold", "thread_count", "threads"]
 
-_BLOCK = 64 * 1024
+_BLOCK = 128 * 1024
 """Elements of a block: its dozen of temporaries fit in a core's second-level cache."""
-_RUN = 4
-"""Consecutive blocks that a thread takes at a time: enough that handing over the interpreter costs little, few enough
-that the results that wait to be added up are small."""
+_WAITING = 2
+"""Blocks whose results wait to be added up, or as many as there are threads. Each thread takes its share of so many
+consecutive ones; few, because a block's scores, for areas by rank, are 4 MiB."""
 
 _chosen: ContextVar[int | None] = ContextVar("glmheads_threads", default=None)
 
@@ -79,8 +79,8 @@ def _positive(count: Any, what: str) -> int:
     return int(count)
 
 
-def thread_count(at_most: int | None = None) -> int:
-    """How many threads a computation may use here and now; `at_most` where nobody has said."""
+def thread_count(at_most: Callable[[], int] | None = None) -> int:
+    """How many threads a computation may use here and now; no more than `at_most` says, where nobody has said."""
     chosen = _chosen.get()
     if chosen is not None:
         return chosen
@@ -88,24 +88,37 @@ def thread_count(at_most: int | None = None) -> int:
     if given:
         return _positive(int(given) if given.isdecimal() else given, "the environment variable GLMHEADS_THREADS takes")
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return available if at_most is None else min(available, at_most)
+    return available if at_most is None else min(available, at_most())
 
 
-def fold(kernel: Callable[..., Any], arrays: tuple[Any, ...], add: Callable[[Any, Any], Any], workers: int) -> Any:
-    """The sum under `add`, in their order, of ``kernel(*block)`` over the blocks of the arrays."""
+def fold(
+    kernel: Callable[..., Any],
+    arrays: tuple[Any, ...],
+    add: Callable[[Any, Any], Any],
+    at_most: Callable[[], int] | None = None,
+) -> Any:
+    """The sum under `add`, in their order, of ``kernel(*block)`` over the blocks of the arrays.
+
+    `at_most` is the number of threads where nobody has said how many.
+    """
     total = None
-    for part in _run(kernel, arrays, workers):
+    for part in _run(kernel, arrays, at_most):
         total = part if total is None else add(total, part)
     return total
 
 
-def fill(out: np.ndarray[Any, Any], kernel: Callable[..., Any], arrays: tuple[Any, ...], workers: int) -> None:
+def fill(
+    out: np.ndarray[Any, Any],
+    kernel: Callable[..., Any],
+    arrays: tuple[Any, ...],
+    at_most: Callable[[], int] | None = None,
+) -> None:
     """Write ``kernel(*block)`` over the blocks of the arrays to the same places of `out`."""
 
     def write(out: np.ndarray[Any, Any], *block: Any) -> None:
         out[...] = kernel(*block)
 
-    for _ in _run(write, (out, *arrays), workers):
+    for _ in _run(write, (out, *arrays), at_most):
         pass
 
 
@@ -119,7 +132,7 @@ def _keep_memory() -> None:
     np.empty(2**20)
 
 
-def _run(kernel: Callable[..., Any], arrays: tuple[Any, ...], workers: int) -> Iterator[Any]:
+def _run(kernel: Callable[..., Any], arrays: tuple[Any, ...], at_most: Callable[[], int] | None) -> Iterator[Any]:
     """``kernel(*block)`` for each block of the arrays' first axis, in order; None and 0-d arrays go with all."""
     first = next(array for array in arrays if array is not None)
     rows = first.shape[0]
@@ -128,21 +141,20 @@ def _run(kernel: Callable[..., Any], arrays: tuple[Any, ...], workers: int) -> I
         yield kernel(*arrays)
         return
 
-    _keep_memory()
-
     def run(start: int, stop: int) -> Iterator[Any]:
-        for at in range(start, stop, size):
+        for at in range(start, min(stop, rows), size):
             yield kernel(*(array if array is None or array.ndim == 0 else array[at : at + size] for array in arrays))
 
-    workers = min(workers, rows // (_RUN * size) + 1)
-    runs = [(start, min(start + _RUN * size, rows)) for start in range(0, rows, _RUN * size)]
+    _keep_memory()
+    workers = min(thread_count(at_most), -(-rows // (2 * size)))
     if workers == 1:
         yield from run(0, rows)
         return
+    length = max(1, _WAITING // workers) * size
     with ThreadPoolExecutor(workers - 1, thread_name_prefix="glmheads") as pool:
-        for wave in range(0, len(runs), workers):
-            mine, *others = runs[wave : wave + workers]
-            waiting = [pool.submit(lambda bounds: list(run(*bounds)), bounds) for bounds in others]
-            yield from run(*mine)
+        for wave in range(0, rows, workers * length):
+            mine, *others = range(wave, min(wave + workers * length, rows), length)
+            waiting = [pool.submit(lambda start: list(run(start, start + length)), start) for start in others]
+            yield from run(mine, mine + length)
             for future in waiting:
                 yield from future.result()

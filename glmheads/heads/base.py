@@ -6,7 +6,6 @@ that an evaluation does is here, once, on top of `Head.statistics`; the subclass
 
 import inspect
 import json
-import operator
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any, Self
@@ -20,10 +19,10 @@ from glmheads.estimator_spec import EstimatorSpec, ExportOutput, ModeKeys, Predi
 from glmheads.families import Family
 from glmheads.heads.configuration import Configured, qualified_name
 from glmheads.kernels.elementwise import compute_dtype, is_integral, to_compute_dtype
-from glmheads.kernels.reductions import divisor, reduce, reduced, total, value, weigh
+from glmheads.kernels.reductions import Pair, add, divisor, reduce, total, value, weigh
 from glmheads.metrics import REGULARIZATION, Measure, Metric
 from glmheads.names import PredictionKeys, Reduction
-from glmheads.statistics import Batch, ProbabilityBins, Recipe, RegularizationSums, Statistics, Sums, Validity
+from glmheads.statistics import Batch, ProbabilityBins, Recipe, RegularizationSums, Statistics, Validity
 
 __all__ = ["Head", "Prediction", "Predictions"]
 
@@ -227,38 +226,52 @@ class Head(Configured):
         return loss + _sum_of(regularization_losses, loss) if _has(regularization_losses) else loss
 
     def _reduced(self, labels: Array, logits: Array, weights: Array | None) -> Array:
-        return _quotient(self._fold(self._loss_block, labels, logits, weights), logits)
+        summed = self._fold(self._loss_block, labels, logits, weights)
+        return _quotient(summed, self._scale(labels, logits, weights), compute_dtype(logits))
 
     def _reduced_with_gradient(self, labels: Array, logits: Array, weights: Array | None) -> tuple[Array, Array]:
         scale = self._scale(labels, logits, weights)
         if self._is_compiled:
-            sums, gradient = self._run(_call, self._loss_and_gradient_block, (labels, logits, weights, scale))
+            summed, gradient = self._run(_call, self._loss_and_gradient_block, (labels, logits, weights, scale))
             gradient = backends.of(logits).xp.reshape(gradient, logits.shape)
         else:
             gradient = backends.of(logits).xp.empty(logits.shape, dtype=compute_dtype(logits))
-            sums = self._fold(self._loss_block_filling, labels, logits, weights, scale, gradient)
-        return _quotient(sums, logits), gradient
+            summed = self._fold(self._loss_block_filling, labels, logits, weights, scale, gradient)
+        return _quotient(summed, scale, compute_dtype(logits)), gradient
 
-    def _loss_block(self, labels: Array, logits: Array, weights: Array | None) -> Statistics:
+    def _loss_block(self, labels: Array, logits: Array, weights: Array | None) -> Pair:
         with backends.of(logits).quiet():
-            return self._loss_sums(self._family.loss(labels, logits), weights)
+            return self._total(self._family.loss(labels, logits), weights)
+
+    def _total(self, losses: Array, weights: Array | None) -> Pair:
+        # Our own losses of what is absent, of label and logit 0, are finite.
+        return total(weights * losses if weights is not None and self._family.portable else weigh(losses, weights))
 
     def _loss_and_gradient_block(
         self, labels: Array, logits: Array, weights: Array | None, scale: Array | None
-    ) -> tuple[Statistics, Array]:
+    ) -> tuple[Pair, Array]:
         with backends.of(logits).quiet():
             losses, gradient = self._family.loss_and_gradient(labels, logits)
-            return self._loss_sums(losses, weights), _scaled(gradient, weights, scale)
+            return self._total(losses, weights), _scaled(gradient, weights, scale)
 
     def _loss_block_filling(
         self, labels: Array, logits: Array, weights: Array | None, scale: Array | None, gradient: Array
-    ) -> Statistics:
-        sums, gradient[...] = self._loss_and_gradient_block(labels, logits, weights, scale)
-        return sums
+    ) -> Pair:
+        summed, gradient[...] = self._loss_and_gradient_block(labels, logits, weights, scale)
+        return summed
 
-    def _loss_sums(self, losses: Array, weights: Array | None) -> Statistics:
-        sums = {"loss": total(weigh(losses, weights)), "divisor": divisor(losses, weights, self._loss_reduction)}
-        return Statistics(self._config, {"loss": Sums({key: pair for key, pair in sums.items() if pair is not None})})
+    def _scale(self, labels: Array, logits: Array, weights: Array | None) -> Array | None:
+        """What the sum of a batch is divided by, 0-d in the accumulation dtype; 1 in place of 0, where the sum is 0."""
+        if self._loss_reduction == Reduction.SUM:
+            return None
+        if weights is None or self._loss_reduction in (Reduction.SUM_OVER_BATCH_SIZE, Reduction.AUTO):
+            return value(divisor(logits, None, self._loss_reduction))
+        scale = value(self._fold(self._divisor_block, labels, logits, weights))
+        xp = backends.of(scale).xp
+        return xp.where(scale == 0, xp.ones_like(scale), scale)
+
+    def _divisor_block(self, labels: Array, logits: Array, weights: Array | None) -> Pair:
+        return divisor(logits, weights, self._loss_reduction)
 
     def _losses_need_whole(self, logits: Array) -> bool:
         """Whether the losses are a function's that must be given whole arrays of the user's own library."""
@@ -309,24 +322,6 @@ class Head(Configured):
         derivative = self._fill(block, labels, logits, weights, self._scale(labels, logits, weights))
         return backends.of(logits).xp.astype(derivative, _result_dtype(logits), copy=False)
 
-    def _scale(self, labels: Array, logits: Array, weights: Array | None) -> Array | None:
-        """What the derivatives are divided by, a 0-d array or None; 1 in place of 0, where all derivatives are 0."""
-        if self._loss_reduction == Reduction.SUM:
-            return None
-        if weights is None or self._loss_reduction in (Reduction.SUM_OVER_BATCH_SIZE, Reduction.AUTO):
-            divided_by = divisor(logits, None, self._loss_reduction)
-        else:
-            divided_by = self._fold(self._divisor_block, labels, logits, weights).parts["loss"].values["divisor"]
-        assert divided_by is not None
-        scale = value(divided_by)
-        xp = backends.of(scale).xp
-        return xp.astype(xp.where(scale == 0, xp.ones_like(scale), scale), compute_dtype(logits), copy=False)
-
-    def _divisor_block(self, labels: Array, logits: Array, weights: Array | None) -> Statistics:
-        divided_by = divisor(logits, weights, self._loss_reduction)
-        assert divided_by is not None
-        return Statistics(self._config, {"loss": Sums({"divisor": divided_by})})
-
     def _gradient_block(self, labels: Array, logits: Array, weights: Array | None, scale: Array | None) -> Array:
         with backends.of(logits).quiet():
             return _scaled(self._family.gradient(labels, logits), weights, scale)
@@ -360,22 +355,21 @@ class Head(Configured):
         x = to_compute_dtype(logits)
         backend = backends.of(x)
         xp = backend.xp
+        some_absent = False
         if weights is not None:
-            weights = inputs.check_weights(xp.astype(to_compute_dtype(weights), x.dtype, copy=False))
+            weights, some_absent = inputs.check_weights(xp.astype(to_compute_dtype(weights), x.dtype, copy=False))
         messages = self._label_messages or (self._family.label_rule,) * 2
         labels = inputs.check_labels(to_compute_dtype(labels), weights, *self._family.label_range, messages)
         labels = xp.astype(labels, x.dtype, copy=False)
-        if weights is not None:
-            absent = weights == 0
-            if backend.may_have(absent):
-                zeros = xp.zeros_like(x)
-                labels, x = xp.where(absent, zeros, labels), xp.where(absent, zeros, x)
+        if some_absent:
+            absent, zeros = weights == 0, xp.zeros_like(x)
+            labels, x = xp.where(absent, zeros, labels), xp.where(absent, zeros, x)
         return labels, x, weights
 
-    def _fold(self, kernel: Callable[..., Any], *arrays: Array | None) -> Any:
+    def _fold(self, kernel: Callable[..., Any], *arrays: Array | None, add: Callable[[Any, Any], Any] = add) -> Any:
         """Sum of the kernel's records over the batch; the first arrays are labels, logits and weights as read."""
         backend = backends.of(arrays[1])
-        return self._run(lambda kernel, arrays: backend.fold(kernel, arrays, operator.add), kernel, arrays)
+        return self._run(lambda kernel, arrays: backend.fold(kernel, arrays, add), kernel, arrays)
 
     def _fill(self, kernel: Callable[..., Array], *arrays: Array | None) -> Array:
         """The kernel's results for the batch, shaped like the logits; the first arrays are those of `_fold`."""
@@ -391,9 +385,9 @@ class Head(Configured):
         assert logits is not None
         backend = backends.of(logits)
         if self._is_compiled and backend.compiles and not backend.is_traced(logits):
-            result, refused = self._compiled_kernel(backend, kernel)(labels, logits, weights, *more)
-            if backend.at_hand(refused) and bool(refused):
-                self._prepare(labels, logits, weights)
+            result, is_nan = self._compiled_kernel(backend, kernel)(labels, logits, weights, *more)
+            if backend.at_hand(is_nan) and bool(is_nan):
+                self._prepare(labels, logits, weights)  # refuses labels and weights, which became NaN
             return result
         if backend.borrows and not self._family.portable:
             return kernel(*self._prepare(labels, logits, weights), *more)
@@ -436,17 +430,16 @@ class Head(Configured):
         return {**self.__dict__, "_compiled_kernels": {}}  # compiled functions can't be pickled, and are made again
 
     def _compiled_kernel(self, backend: backends.Backend, kernel: Callable[..., Any]) -> Callable[..., Any]:
-        """The kernel of what was read, compiled, with whether a label or a weight must be refused."""
+        """The kernel of what was read, compiled, with whether its result is NaN: something may have to be refused."""
         key = backend.name, getattr(kernel, "__name__", "")
         if key not in self._compiled_kernels:
 
             def whole(labels: Array, logits: Array, weights: Array | None, *more: Array | None) -> tuple[Any, Array]:
-                labels, logits, weights = self._prepare(labels, logits, weights)
-                xp = backend.xp
-                refused = xp.any(xp.isnan(labels))
-                if weights is not None:
-                    refused = refused | xp.any(xp.isnan(weights))
-                return kernel(labels, logits, weights, *more), refused
+                result = kernel(*self._prepare(labels, logits, weights), *more)
+                first = result
+                while isinstance(first, (tuple, Statistics)):
+                    first = first[0] if isinstance(first, tuple) else first.arrays()[0]
+                return result, backend.xp.any(backend.xp.isnan(first))
 
             self._compiled_kernels[key] = backend.compile(whole)
         return self._compiled_kernels[key]
@@ -577,7 +570,9 @@ class Head(Configured):
         if self._means_need_whole(logits):
             labels, logits, weights = self._prepare(labels, logits, weights)
             predictions = self._mean(logits)
-        statistics: Statistics = self._fold(self._measure_block, labels, logits, weights, losses, predictions)
+        statistics: Statistics = self._fold(
+            self._measure_block, labels, logits, weights, losses, predictions, add=Statistics.__add__
+        )
         if _has(regularization_losses):
             zero = backend.xp.zeros((), dtype=compute_dtype(logits), device=backend.device(logits))
             part = RegularizationSums.of(_sum_of(regularization_losses, zero))
@@ -595,11 +590,12 @@ class Head(Configured):
                 losses = self._family.loss(labels, logits)
             elif predictions is None:
                 predictions = self._mean(logits)
-            weights = None if weights is None else backend.xp.broadcast_to(weights, logits.shape)
+            if weights is not None and weights.shape != logits.shape:
+                weights = backend.xp.broadcast_to(weights, logits.shape)
             return self._record(labels, logits, weights, losses, predictions)
 
     def _record(self, *arrays: Array | None) -> Statistics:
-        batch = Batch(*(None if array is None else backends.of(array).xp.reshape(array, (-1,)) for array in arrays))
+        batch = Batch(*(a if a is None or a.ndim == 1 else backends.of(a).xp.reshape(a, (-1,)) for a in arrays))
         return Statistics(self._config, {name: recipe.measure(batch) for name, recipe in self._recipes.items()})
 
     def empty(self, like: Array | None = None) -> Statistics:
@@ -848,15 +844,14 @@ def _call(kernel: Callable[..., Any], arrays: Sequence[Array | None]) -> Any:
     return kernel(*arrays)
 
 
-def _quotient(sums: Statistics, logits: Array) -> Array:
-    """The reduced loss from the sums of a batch."""
-    values = sums.parts["loss"].values
-    return reduced(values["loss"], values.get("divisor"), compute_dtype(logits))
+def _quotient(summed: Pair, scale: Array | None, dtype: Any) -> Array:
+    result = value(summed) if scale is None else value(summed) / scale
+    return backends.of(result).xp.astype(result, dtype, copy=False)
 
 
 def _scaled(derivative: Array, weights: Array | None, scale: Array | None) -> Array:
     weighted = derivative if weights is None else weights * derivative
-    return weighted if scale is None else weighted / scale
+    return weighted if scale is None else weighted / backends.of(scale).xp.astype(scale, weighted.dtype, copy=False)
 
 
 def _result_dtype(logits: Array) -> Any:

@@ -27,6 +27,9 @@ CAPACITY = 28_672
 TARGET = 12_288
 """Slots that remain of a full one, so that bounds are about 1 / TARGET apart; the rest takes new scores."""
 
+_ENOUGH = 16_384
+"""Most slots that remain where joining them loses nothing, unless all are single scores."""
+
 _LO, _HI, _POSITIVE, _NEGATIVE = range(4)
 
 
@@ -124,7 +127,9 @@ def compress(slots: Array) -> Array:
     slots = xp.take(slots, backend.argsort(slots[_LO, :]), axis=1)
     length = min(slots.shape[1], CAPACITY)
     unit = groups(_unit_starts(slots[_LO, :], slots[_HI, :]))
-    group = xp.where(unit[-1] < length, unit, xp.take(_by_equal_mass(slots, unit), unit))
+    # Once there are intervals, a summary that is left nearly full would be compressed again and again.
+    enough = xp.where(xp.any(slots[_HI, :] > slots[_LO, :]), xp.full_like(unit[-1], _ENOUGH), length)
+    group = xp.where(unit[-1] < enough, unit, xp.take(_by_equal_mass(slots, unit), unit))
     lo = -backend.segment_max(-slots[_LO, :], group, length, -float("inf"))
     hi = xp.maximum(lo, backend.segment_max(slots[_HI, :], group, length, -float("inf")))
     positive, negative = (join(mass, group, length) for mass in _masses(slots))

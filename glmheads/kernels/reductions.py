@@ -7,6 +7,7 @@ and in float64 the sum of any number of batches is right to a few roundings in a
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from glmheads import backends
@@ -18,7 +19,6 @@ __all__ = [
     "add",
     "divisor",
     "reduce",
-    "reduced",
     "safe_divide",
     "segment_total",
     "total",
@@ -39,6 +39,21 @@ class Pair(NamedTuple):
     hi: Array
     lo: Array
 
+    # What `Backend.fold` asks of a record.
+
+    def arrays(self) -> list[Array]:
+        """Both arrays."""
+        return [self.hi, self.lo]
+
+    def structure(self) -> tuple[()]:
+        """Nothing else is there."""
+        return ()
+
+    @classmethod
+    def from_arrays(cls, structure: tuple[()], arrays: Sequence[Array]) -> "Pair":
+        """The pair of these arrays."""
+        return cls(*arrays)
+
 
 def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
     """The rounded sum of two arrays and its rounding error: ``a + b == s + e`` exactly."""
@@ -50,12 +65,14 @@ def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
 def add(p: Pair, q: Pair) -> Pair:
     """Sum of two pairs, elementwise."""
     xp = backends.of(p.hi).xp
-    s, e = two_sum(p.hi, q.hi)
+    plain = p.hi + q.hi
+    finite = xp.isfinite(plain)
+    zeros = xp.zeros_like(plain)
     # The error of an infinite sum would be a NaN.
-    zeros, finite = xp.zeros_like(s), xp.isfinite(s)
-    e = xp.where(finite, e + (p.lo + q.lo), zeros)
+    s, e = two_sum(xp.where(finite, p.hi, zeros), xp.where(finite, q.hi, zeros))
+    e = e + xp.where(finite, p.lo + q.lo, zeros)
     hi = backends.of(s).rounded(s + e)
-    return Pair(hi, xp.where(finite, e - (hi - s), zeros))
+    return Pair(xp.where(finite, hi, plain), e - (hi - s))
 
 
 def value(pair: Pair) -> Array:
@@ -69,8 +86,7 @@ def total(x: Array) -> Pair:
     xp = backend.xp
     dtype = backend.accumulation_dtype(backend.device(x))
     if dtype == xp.float64:
-        hi = xp.sum(x, dtype=dtype)
-        return Pair(hi, xp.zeros_like(hi))
+        return Pair(xp.sum(x, dtype=dtype), xp.zeros((), dtype=dtype, device=backend.device(x)))
     x = xp.reshape(xp.astype(x, dtype, copy=False), (-1,))
     rows = -(-x.shape[0] // _ROW)
     return _fold(xp.sum(xp.reshape(_pad(x, rows * _ROW), (rows, _ROW)), axis=1))
@@ -142,13 +158,10 @@ def reduce(losses: Array, weights: Array | None, reduction: Reduction) -> Array:
     reduction = Reduction(reduction)
     if reduction == Reduction.NONE:
         return weigh(losses, weights)
-    return reduced(total(weigh(losses, weights)), divisor(losses, weights, reduction), losses.dtype)
-
-
-def reduced(summed: Pair, scale: Pair | None, dtype: Array) -> Array:
-    """The quotient of the sum of the weighted losses and its divisor (None for ``SUM``), in `dtype`."""
-    result = value(summed) if scale is None else safe_divide(value(summed), value(scale))
-    return backends.of(result).xp.astype(result, dtype, copy=False)
+    result = value(total(weigh(losses, weights)))
+    if reduction != Reduction.SUM:
+        result = safe_divide(result, value(divisor(losses, weights, reduction)))
+    return backends.of(result).xp.astype(result, losses.dtype, copy=False)
 
 
 def weigh(values: Array, weights: Array | None) -> Array:
@@ -162,15 +175,15 @@ def weigh(values: Array, weights: Array | None) -> Array:
     return weights * values
 
 
-def divisor(losses: Array, weights: Array | None, reduction: Reduction) -> Pair | None:
-    """What the sum of the weighted losses is divided by, 0-d and additive over blocks of them; None for ``SUM``."""
+def divisor(losses: Array, weights: Array | None, reduction: Reduction) -> Pair:
+    """What the sum of the weighted losses is divided by, unless it is ``SUM``: 0-d. That of weights is additive."""
     backend = backends.of(losses)
     xp = backend.xp
-    if reduction == Reduction.SUM:
-        return None
     if weights is None or reduction in (Reduction.SUM_OVER_BATCH_SIZE, Reduction.AUTO):
         device = backend.device(losses)
-        count = xp.full((), float(math.prod(losses.shape)), dtype=backend.accumulation_dtype(device), device=device)
+        count = xp.full(
+            (), float(max(1, math.prod(losses.shape))), dtype=backend.accumulation_dtype(device), device=device
+        )
         return Pair(count, xp.zeros_like(count))
     each = weights if reduction == Reduction.MEAN else xp.astype(weights != 0, losses.dtype)
     return total(xp.broadcast_to(each, losses.shape))

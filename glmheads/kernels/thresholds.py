@@ -51,13 +51,14 @@ def cells(probabilities: Array, logits: Array, events: tuple[Event, ...]) -> Arr
     xp = backends.of(logits).xp
     single = logits.dtype == xp.float32
     dtype = xp.int8 if len(events) < 128 else xp.int32
-    cell = xp.zeros_like(logits, dtype=dtype)
+    cell = None
     for threshold, in_float32 in events:
         rounded = in_float32 if single or threshold is None else threshold
         # A threshold just below ½ may round to ½ and would fall behind the event logit > 0.
         by_logit = threshold is None or threshold < 0.5 <= rounded
         positive = logits > 0 if by_logit else probabilities > rounded
-        cell = cell + xp.astype(positive, dtype)
+        counted = xp.astype(positive, dtype)
+        cell = counted if cell is None else cell + counted
     return xp.astype(cell, xp.int32, copy=False)
 
 
@@ -69,11 +70,11 @@ def keras_buckets(probabilities: Array, num_thresholds: int) -> Array:
     backend = backends.of(probabilities)
     xp = backend.xp
     p = xp.astype(probabilities, xp.float32, copy=False)
-    unknown = xp.isnan(p)
-    if backend.may_have(unknown):
-        p = xp.where(unknown, xp.zeros_like(p), p)
+    if backend.may_have_nan(p):
+        p = xp.where(xp.isnan(p), xp.zeros_like(p), p)
     scaled = xp.ceil(p * float(num_thresholds - 1)) - 1
-    return xp.astype(xp.clip(scaled, 0, num_thresholds - 2), xp.int32)
+    first, last = (xp.asarray(float(end), dtype=p.dtype, device=backend.device(p)) for end in (0, num_thresholds - 2))
+    return xp.astype(xp.minimum(xp.maximum(scaled, first), last), xp.int32)
 
 
 def confusion(counts: Pair, event: int) -> Confusion:

@@ -28,6 +28,15 @@ class Batch:
         For a head without a weight column the weights are 1.
     flat : bool
         Whether the head is given labels and weights without their last axis where it allows that.
+
+    Examples
+    --------
+    >>> import numpy as np, glmheads as gh
+    >>> from glmheads.testing import Batch
+    >>> head = gh.RegressionHead(weight_column="w")
+    >>> batch = Batch(labels=np.ones((2, 1)), logits=np.asarray([[1.0], [3.0]]), weights=np.ones((2, 1)))
+    >>> float(head.loss(*batch.arguments(head)))
+    2.0
     """
 
     labels: NumPyArray
