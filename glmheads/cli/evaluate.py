@@ -49,6 +49,7 @@ def evaluate(
         list[Path],
         typer.Argument(
             metavar="FILE...",
+            readable=False,
             show_default=False,
             help="CSV, Parquet, Arrow or JSON lines files; directories of them; patterns in quotes; - for the standard "
             "input.",
@@ -140,6 +141,7 @@ def evaluate(
         list[Path] | None,
         typer.Option(
             metavar="FILE",
+            readable=False,
             help="Add to what was saved there; with --compare twice, as --save.",
             rich_help_panel=_PIECES,
         ),

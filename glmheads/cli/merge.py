@@ -31,13 +31,17 @@ def merge(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...", show_default=False, help="What glmheads evaluate --save wrote; patterns in quotes."
+            metavar="FILE...",
+            readable=False,
+            show_default=False,
+            help="What glmheads evaluate --save wrote; patterns in quotes.",
         ),
     ],
     compare: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FILE",
+            readable=False,
             help="What was saved of a second model over the same data; a pattern in quotes, or several times.",
         ),
     ] = None,

@@ -73,7 +73,11 @@ FormatOption = Annotated[
 OutputOption = Annotated[
     Path | None,
     typer.Option(
-        "--output", metavar="FILE", help="Write the report there instead of printing it.", rich_help_panel=_REPORT
+        "--output",
+        metavar="FILE",
+        readable=False,
+        help="Write the report there instead of printing it.",
+        rich_help_panel=_REPORT,
     ),
 ]
 MinCountOption = Annotated[
@@ -90,6 +94,7 @@ SaveOption = Annotated[
     typer.Option(
         "--save",
         metavar="FILE",
+        readable=False,
         help="Save the statistics, to resume or merge; with --compare twice, a file for each model.",
         rich_help_panel=_PIECES,
     ),
