@@ -122,6 +122,7 @@ def check_requirement(requirement: str) -> None:
     assert set(filter(None, (found[1] or "").split(","))) <= set(PROJECT["optional-dependencies"])
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # torch.compile's own
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_blocks_run_and_print_what_is_shown(page, subtests, tmp_path, monkeypatch):
     (tmp_path / "examples").symlink_to(ROOT / "examples")
