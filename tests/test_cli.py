@@ -910,6 +910,25 @@ class TestPieces:
         assert loaded.head == gh.BinaryClassHead("w", extra_metrics=["f1"])
         assert loaded.results == pytest.approx(whole["metrics"], rel=1e-6)
 
+    def test_pages(self, pieces, report, error, tmp_path, capsys):
+        pytest.importorskip("matplotlib")
+        page, other, saved = (tmp_path / name for name in ("page.html", "other.html", "saved.npz"))
+        found = report(*pieces, *self.OPTIONS, "--report", str(page), "--save", str(saved))
+        text = page.read_text()
+        assert text.startswith("<!DOCTYPE html>")
+        assert f"{found['examples']:,}" in text
+        assert f"{found['metrics']['average_loss']:.6g}" in text
+        assert main(["merge", str(saved), "--report", str(other), "--format", "json"]) == 0
+        capsys.readouterr()
+        assert f"{found['metrics']['average_loss']:.6g}" in other.read_text()
+        options = [*self.OPTIONS, "--compare", "z"]
+        assert "--report is given 1 times for 2 models" in error("evaluate", pieces[0], *options, "--report", str(page))
+        report(*pieces, *options, "--report", str(page), "--report", str(other))
+        assert page.read_text() != other.read_text()
+        assert "is to be written twice" in error(
+            "evaluate", pieces[0], *self.OPTIONS, "--report", str(page), "--output", str(page)
+        )
+
     def test_two_models(self, pieces, report, error, tmp_path, capsys):
         whole = report(*pieces, *self.OPTIONS, "--compare", "z")
         x, z = str(tmp_path / "x.npz"), str(tmp_path / "z.npz")

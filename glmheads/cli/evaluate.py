@@ -18,6 +18,7 @@ from glmheads.cli.options import (
     HeadName,
     MinCountOption,
     OutputOption,
+    ReportOption,
     SaveOption,
     check_outputs,
     hand_out,
@@ -136,6 +137,7 @@ def evaluate(
     min_count: MinCountOption = None,
     format_: FormatOption = FormatName.TABLE,
     output: OutputOption = None,
+    report: ReportOption = None,
     save: SaveOption = None,
     resume: Annotated[
         list[Path] | None,
@@ -178,7 +180,9 @@ def evaluate(
     model = _head(head, columns, threshold, metrics, name)
     found = sources.find(files, input_format, _delimiter(delimiter))
     save, resume = save or [], resume or []
-    check_outputs(output, save, len(columns.scores), [source.path for source in found if source.size], resume)
+    check_outputs(
+        output, save, report or [], len(columns.scores), [source.path for source in found if source.size], resume
+    )
     seen = _resumed(resume, model, columns)
     if not again:
         new = [(source.record, "the files to read") for source in found]
@@ -186,7 +190,7 @@ def evaluate(
             sources.refuse_twice([*new, *((record, str(path)) for record in evaluation.sources)])
         sources.refuse_twice(new)
     evaluations = with_min_count(_evaluate(model, columns, found, seen), min_count)
-    hand_out(Report(str(head), columns.scores, evaluations), format_, output, save)
+    hand_out(Report(str(head), columns.scores, evaluations), format_, output, save, report or [])
 
 
 def _columns(

@@ -15,6 +15,7 @@ from glmheads.cli.options import (
     FormatOption,
     MinCountOption,
     OutputOption,
+    ReportOption,
     SaveOption,
     check_outputs,
     hand_out,
@@ -48,6 +49,7 @@ def merge(
     min_count: MinCountOption = None,
     format_: FormatOption = FormatName.TABLE,
     output: OutputOption = None,
+    report: ReportOption = None,
     save: SaveOption = None,
     again: AgainOption = False,
 ) -> None:
@@ -62,12 +64,12 @@ def merge(
     groups = [[path for argument in group for path in sources.matching(argument)] for group in (files, compare or [])]
     save = save or []
     models = [group for group in groups if group]
-    check_outputs(output, save, len(models), [path for group in models for path in group])
+    check_outputs(output, save, report or [], len(models), [path for group in models for path in group])
     merged = with_min_count([_sum(group, again) for group in models], min_count)
     if len(merged) == 2:
         _check_same(*merged)
     names = tuple(" ".join(map(str, given)) for given in (files, compare) if given)
-    hand_out(Report(head_name(merged[0].head), names, merged), format_, output, save)
+    hand_out(Report(head_name(merged[0].head), names, merged), format_, output, save, report or [])
 
 
 def _sum(paths: Sequence[Path], again: bool) -> gh.Evaluation:

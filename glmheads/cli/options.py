@@ -4,6 +4,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ __all__ = [
     "HeadName",
     "MinCountOption",
     "OutputOption",
+    "ReportOption",
     "SaveOption",
     "check_outputs",
     "hand_out",
@@ -99,13 +101,28 @@ SaveOption = Annotated[
         rich_help_panel=_PIECES,
     ),
 ]
+ReportOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--report",
+        metavar="FILE.html",
+        readable=False,
+        help="Write a page with the metrics, curves, calibration and slices; with --compare twice, as --save.",
+        rich_help_panel=_REPORT,
+    ),
+]
 AgainOption = Annotated[
     bool, typer.Option("--again", help="Count a file once more that is in already.", rich_help_panel=_PIECES)
 ]
 
 
 def check_outputs(
-    report: Path | None, save: Sequence[Path], models: int, inputs: Sequence[Path], resumed: Sequence[Path] = ()
+    printed: Path | None,
+    save: Sequence[Path],
+    pages: Sequence[Path],
+    models: int,
+    inputs: Sequence[Path],
+    resumed: Sequence[Path] = (),
 ) -> None:
     """Refuse files that can't be written, before anything is read; what is resumed may be saved in its place.
 
@@ -113,16 +130,21 @@ def check_outputs(
     ------
     UsageError, DataError
     """
-    if save and len(save) != models:
-        raise UsageError(
-            f"--save is given {len(save)} times for {models} model{'s' * (models > 1)}; there is a file for each, "
-            "first that of --logits or --probabilities, then that of --compare"
-        )
+    for option, paths in (("--save", save), ("--report", pages)):
+        if paths and len(paths) != models:
+            raise UsageError(
+                f"{option} is given {len(paths)} times for {models} model{'s' * (models > 1)}; there is a file for "
+                "each, first that of --logits or --probabilities, then that of --compare"
+            )
+    if pages and not (find_spec("matplotlib") and find_spec("jinja2")):
+        raise UsageError("--report needs matplotlib and jinja2: pip install 'glmheads[report]'")
     for path in save:
         output.check("--save", path, inputs)
-    if report is not None:
-        output.check("--output", report, [*inputs, *resumed])
-    outputs = [path.resolve() for path in (*save, *([] if report is None else [report]))]
+    for path in pages:
+        output.check("--report", path, [*inputs, *resumed])
+    if printed is not None:
+        output.check("--output", printed, [*inputs, *resumed])
+    outputs = [path.resolve() for path in (*save, *pages, *([] if printed is None else [printed]))]
     if len(set(outputs)) < len(outputs):
         raise UsageError(f"{outputs[-1]} is to be written twice; give files of different names")
 
@@ -162,11 +184,10 @@ def with_min_count(evaluations: Sequence[gh.Evaluation], min_count: int | None) 
     return tuple(replace(evaluation, min_count=min_count) for evaluation in evaluations)
 
 
-def hand_out(report: Report, format_: FormatName, path: Path | None, save: Sequence[Path]) -> None:
-    """Save the statistics and print the report, or write it to a file.
-
-    THE ONE PLACE for what is made of an evaluation (one for each model, ``report.evaluations``) beside text: a page, a
-    plot. Its option is one of those above, given to both commands, and its file is checked by `check_outputs`.
+def hand_out(
+    report: Report, format_: FormatName, path: Path | None, save: Sequence[Path], pages: Sequence[Path]
+) -> None:
+    """Save the statistics, write the pages, and print the report or write it to a file.
 
     Raises
     ------
@@ -178,6 +199,10 @@ def hand_out(report: Report, format_: FormatName, path: Path | None, save: Seque
         file = io.BytesIO()
         evaluation.save(file)
         output.write(place, file.getvalue())
+    for evaluation, place in zip(report.evaluations, pages, strict=False):
+        from glmheads.report import render  # matplotlib takes a while to import
+
+        output.write(place, render(evaluation).encode())
     if path is None:
         output.say(text)
     else:

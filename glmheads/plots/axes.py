@@ -386,7 +386,7 @@ def _set_scale(ax: "Axes", which: str, scale: Scale, limits: tuple[float, float]
         if scale == "log-odds":
             set_scale: Callable[..., Any] = getattr(ax, f"set_{name}scale")
             set_scale("logit")
-            ticks = _ticks(limits)
+            ticks = _ticks(limits, most=6 if name == "x" else 12)
             axis.set_ticks(ticks)
             axis.set_ticks([], minor=True)
             set_limits: Callable[..., Any] = getattr(ax, f"set_{name}lim")
@@ -396,8 +396,8 @@ def _set_scale(ax: "Axes", which: str, scale: Scale, limits: tuple[float, float]
         axis.set_major_formatter(lambda share, _: _percent(share))
 
 
-def _ticks(limits: tuple[float, float]) -> list[float]:
-    """Round probabilities within the limits, as few as tell the scale."""
+def _ticks(limits: tuple[float, float], most: int) -> list[float]:
+    """Round probabilities within the limits, as few as tell the scale, and no more than have room beside each other."""
     rounds: list[float] = []
     for digits in ((1,), (1, 2, 5)):
         small = [digit * 10.0**-power for power in range(9, 0, -1) for digit in digits]
@@ -405,7 +405,9 @@ def _ticks(limits: tuple[float, float]) -> list[float]:
         rounds = [share for share in inside if limits[0] <= share <= limits[1]]
         if len(rounds) >= 3:
             break
-    return rounds
+    step = math.ceil(len(rounds) / most)
+    middle = min(range(len(rounds)), key=lambda index: abs(rounds[index] - 0.5), default=0)
+    return [share for index, share in enumerate(rounds) if (index - middle) % step == 0]
 
 
 def _percent(share: float) -> str:
