@@ -477,7 +477,7 @@ def check_labels(labels: Array, weights: Array | None, low: float, high: float, 
     if extent is not None and _is_within(extent, low, high):
         return labels
     too_high, too_low = messages
-    if too_high != too_low:
+    if too_high != too_low and backends.of(labels).at_hand(labels):
         labels = _refuse(labels, labels > high, weights, too_high, "labels")
     return _refuse(labels, _outside(labels, low, high), weights, too_low, "labels")
 
@@ -493,13 +493,9 @@ def _is_within(extent: tuple[float, float], low: float, high: float) -> bool:
 
 def _outside(values: Array, low: float, high: float) -> Array:
     """Which values are not finite numbers from `low` to `high`."""
-    xp = backends.of(values).xp
-    inside = xp.isfinite(values)
-    if low > -_INFINITY:
-        inside = inside & (values >= low)
-    if high < _INFINITY:
-        inside = inside & (values <= high)
-    return ~inside
+    above = values >= low if low > -_INFINITY else values > low
+    below = values <= high if high < _INFINITY else values < high
+    return ~(above & below)
 
 
 def _refuse(values: Array, bad: Array, weights: Array | None, message: str, name: str) -> Array:

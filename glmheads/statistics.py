@@ -10,7 +10,7 @@ added (means, counts at thresholds, histograms), and `Ranking`, the summary of t
 import json
 import math
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from types import MappingProxyType
@@ -104,17 +104,37 @@ class Sums:
         return Sums({key: _convert(pair, dtype) for key, pair in self.values.items()})
 
 
-@dataclass(frozen=True, eq=False)
 class Ranking:
-    """The summary of the scores that bounds the areas: slots as in `kernels.ranking`, shape (4 or 6, m)."""
+    """The summary of the scores that bounds the areas: slots as in `kernels.ranking`, shape (4 or 6, m).
 
-    slots: Array
+    Where values are at hand, summaries that together stay within their capacity are joined when they are read: a stream
+    of small batches would copy all its scores for each of them.
+    """
+
+    def __init__(self, *pieces: Array) -> None:
+        self._pieces = pieces
+
+    @property
+    def slots(self) -> Array:
+        """All slots."""
+        if len(self._pieces) > 1:
+            self._pieces = (backends.of(self._pieces[0]).xp.concat(self._pieces, axis=1),)
+        return self._pieces[0]
+
+    @property
+    def backend(self) -> backends.Backend:
+        """That of the slots."""
+        return backends.of(self._pieces[0])
 
     def __add__(self, other: "Ranking") -> "Ranking":
+        pieces = (*self._pieces, *other._pieces)
+        few = len(pieces) <= _PIECES and sum(piece.shape[1] for piece in pieces) <= ranking.CAPACITY
+        if few and self.backend.trims and self.backend.at_hand(pieces[0]):
+            return Ranking(*pieces)
         return self._with(ranking.concat, other.slots)
 
     def settled(self) -> "Ranking":
-        if self.slots.shape[1] <= ranking.CAPACITY:
+        if sum(piece.shape[1] for piece in self._pieces) <= ranking.CAPACITY:
             return self
         return self._with(ranking.compress)
 
@@ -123,7 +143,7 @@ class Ranking:
 
     def call(self, function: Callable[..., Array], *more: Array, shape: tuple[float, ...], **options: Any) -> Array:
         """``function(slots, *more, **options)``, as the slots' library does it best."""
-        return backends.of(self.slots).call(function, self.slots, *more, shape=shape, **options)
+        return self.backend.call(function, self.slots, *more, shape=shape, **options)
 
     def area(self, area: Area) -> Array:
         """Lower bound, value and upper bound of an area, shape (3,)."""
@@ -153,6 +173,10 @@ class Ranking:
         hi = np.where(hi < self.slots[1], np.nextafter(hi, np.float32(np.inf)), hi)
         masses = _convert(Pair(self.slots[2:4], np.zeros_like(self.slots[2:4])), dtype)
         return Ranking(np.concatenate([np.stack([lo, hi]), masses.hi, masses.lo]))
+
+
+_PIECES = 64
+"""Most pieces that are not joined."""
 
 
 def _convert(pair: Pair, dtype: Any) -> Pair:
@@ -207,8 +231,7 @@ class Batch:
         """The values, 0 where anything is NaN."""
         if not self.unknown:
             return values
-        absent = reduce(operator.or_, self.unknown.values())
-        return self.backend.xp.where(absent, self.backend.xp.zeros_like(values), values)
+        return self.backend.zero_where(reduce(operator.or_, self.unknown.values()), values)
 
     @_once
     def _known(self) -> tuple[Array, Array | None]:
@@ -326,7 +349,8 @@ class ScoreBuckets:
 
     def area(self, area: Area, part: Sums) -> Array:
         """An area by the thresholds: a 0-d array."""
-        return area(_bucket_masses(part))
+        hi, lo = part.values["buckets"]
+        return backends.of(hi).call(_bucket_area, hi, lo, shape=(), area=area)
 
     def area_bounds(self, area: Area, part: Sums) -> Array:
         """Bounds on the area by rank, shape (2,): what lies in one bucket may be in any order."""
@@ -340,8 +364,15 @@ class ScoreBuckets:
         return curves.curve_points(scores / (self.num_thresholds - 1), masses)
 
 
+def _bucket_area(hi: Array, lo: Array, area: Area) -> Array:
+    return area(_masses_of(hi, lo))
+
+
 def _bucket_masses(part: Sums) -> curves.Masses:
-    hi, lo = part.values["buckets"]
+    return _masses_of(*part.values["buckets"])
+
+
+def _masses_of(hi: Array, lo: Array) -> curves.Masses:
     return curves.Masses(positive=Pair(hi[1, :], lo[1, :]), negative=Pair(hi[0, :], lo[0, :]))
 
 
@@ -466,25 +497,41 @@ class Statistics:
 
     config: str
     _forms: tuple[Form, ...]
-    _arrays: tuple[Array, ...]
+    _sums: tuple[Array, ...]
+    _rankings: tuple[Ranking, ...]
 
     def __init__(self, config: str, parts: Mapping[str, Part]) -> None:
         forms: list[Form] = []
         pairs: list[Pair] = []
-        slots: list[Array] = []
+        rankings: list[Ranking] = []
         for name, part in parts.items():
             if isinstance(part, Sums):
                 pairs.extend(part.values.values())
                 forms.append((name, tuple((key, tuple(pair.hi.shape)) for key, pair in part.values.items())))
             else:
                 assert isinstance(part, Ranking)
-                slots.append(part.slots)
+                rankings.append(part)
                 forms.append((name, None))
-        self._set(config, tuple(forms), (*(_pack(pairs) if pairs else ()), *slots))
+        self._set(config, tuple(forms), _pack(pairs) if pairs else (), rankings)
 
-    def _set(self, config: str, forms: tuple[Form, ...], arrays: Sequence[Array]) -> None:
-        self.config, self._forms, self._arrays = config, forms, tuple(arrays)
+    def _set(
+        self, config: str, forms: tuple[Form, ...], sums: Sequence[Array], rankings: Iterable[Ranking]
+    ) -> "Statistics":
+        self.config, self._forms, self._sums, self._rankings = config, forms, tuple(sums), tuple(rankings)
         backends.make_traceable(Statistics)
+        return self
+
+    def _with(self, sums: Sequence[Array], rankings: Iterable[Ranking]) -> "Statistics":
+        """A record of the same parts."""
+        return Statistics.__new__(Statistics)._set(self.config, self._forms, sums, rankings)
+
+    @property
+    def _any_array(self) -> Array:
+        return self._sums[0] if self._sums else self._rankings[0].slots
+
+    @property
+    def _backend(self) -> backends.Backend:
+        return backends.of(self._any_array)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By the constructor, which tells the libraries of the class; a graph of autograd can't be copied.
@@ -521,7 +568,7 @@ class Statistics:
         at = 0
         for name, shapes in self._forms:
             if shapes is None:
-                found[name] = Ranking(next(rankings))
+                found[name] = next(rankings)
                 continue
             sums: dict[str, Pair] = {}
             for key, shape in shapes:
@@ -530,14 +577,6 @@ class Statistics:
                 at += size
             found[name] = Sums(sums)
         return MappingProxyType(found)
-
-    @property
-    def _sums(self) -> tuple[Array, ...]:
-        return self._arrays[: len(self._arrays) - len(self._rankings)]
-
-    @property
-    def _rankings(self) -> tuple[Array, ...]:
-        return self._arrays[len(self._arrays) - sum(shapes is None for _, shapes in self._forms) :]
 
     # Adding
 
@@ -559,11 +598,10 @@ class Statistics:
         if not (self._forms and other._forms):
             return self if self._forms else other
         left, right = _in_one_library(self, other)
-        with backends.of(left._arrays[0]).quiet():
+        with left._backend.quiet():
             if left._forms == right._forms:
                 sums = add(Pair(*left._sums), Pair(*right._sums)) if left._sums else ()
-                slots = ((Ranking(a) + Ranking(b)).slots for a, b in zip(left._rankings, right._rankings, strict=True))
-                return Statistics.from_arrays(left.structure(), (*sums, *slots))
+                return left._with(sums, (a + b for a, b in zip(left._rankings, right._rankings, strict=True)))
             parts = dict(left.parts)
             for name, part in right.parts.items():
                 parts[name] = parts[name] + part if name in parts else part
@@ -575,19 +613,17 @@ class Statistics:
 
     def settled(self) -> "Statistics":
         """The same record within its bound on memory, which one made of many examples at once may exceed."""
-        slots = (Ranking(array).settled().slots for array in self._rankings)
-        return Statistics.from_arrays(self.structure(), (*self._sums, *slots)) if self._rankings else self
+        return self._with(self._sums, (part.settled() for part in self._rankings)) if self._rankings else self
 
     def padded(self) -> "Statistics":
         """The same record in the largest shape that it can grow to, which adding keeps."""
-        slots = (Ranking(array).padded().slots for array in self._rankings)
-        return Statistics.from_arrays(self.structure(), (*self._sums, *slots))
+        return self._with(self._sums, (part.padded() for part in self._rankings))
 
     # Arrays
 
     def arrays(self) -> list[Array]:
         """All arrays of the record, in a fixed order."""
-        return list(self._arrays)
+        return [*self._sums, *(part.slots for part in self._rankings)]
 
     def structure(self) -> tuple[str, tuple[Form, ...]]:
         """What the record is beside its arrays: hashable, as a JAX pytree needs."""
@@ -601,9 +637,8 @@ class Statistics:
             forms = tuple(
                 (name, shapes and tuple((key, tuple(shape)) for key, shape in shapes)) for name, shapes in forms
             )
-        record = cls.__new__(cls)
-        record._set(config, forms, arrays)
-        return record
+        count = len(arrays) - sum(shapes is None for _, shapes in forms)
+        return cls.__new__(cls)._set(config, forms, arrays[:count], [Ranking(slots) for slots in arrays[count:]])
 
     def map(self, function: Callable[[Array], Array]) -> "Statistics":
         """The record with `function` applied to every array."""
@@ -611,7 +646,7 @@ class Statistics:
 
     def detach(self) -> "Statistics":
         """The record without the graph that autograd would keep alive with it."""
-        if not self._arrays or not backends.of(self._arrays[0]).has_autograd:
+        if not self._forms or not self._backend.has_autograd:
             return self
         return self.map(lambda array: backends.of(array).detach(array))
 
@@ -733,13 +768,9 @@ def _unpack(array: Array, at: int, size: int, shape: tuple[int, ...]) -> Array:
     return backends.of(array).xp.reshape(array[..., at : at + size], (*array.shape[:-1], *shape))
 
 
-def _accumulation_dtype(statistics: Statistics) -> Any:
-    return statistics.arrays()[0].dtype
-
-
 def _in_one_library(left: Statistics, right: Statistics) -> tuple[Statistics, Statistics]:
     """Both records in the library of one: the left one's, unless the right one alone has no values yet."""
-    one, other = left.arrays()[0], right.arrays()[0]
+    one, other = left._any_array, right._any_array
     ours, theirs = backends.of(one), backends.of(other)
     if ours is theirs:
         here, there = ours.device(one), ours.device(other)
@@ -747,7 +778,7 @@ def _in_one_library(left: Statistics, right: Statistics) -> tuple[Statistics, St
             raise ValueError(
                 f"the records are on different devices, {here} and {there}: move one with Statistics.to(device)"
             )
-        if _accumulation_dtype(left) == _accumulation_dtype(right):
+        if one.dtype == other.dtype:
             return left, right
         # One was made where the accumulation dtype is another: without x64, or loaded from the file of such a record.
         return left.to(ours.xp), right.to(ours.xp)

@@ -4,6 +4,7 @@ import datetime
 import decimal
 import io
 import json
+import sys
 from dataclasses import replace
 from functools import reduce
 from operator import add
@@ -567,7 +568,62 @@ class TestSaving:
             with pytest.raises(ValueError, match="is of a differently configured head"):
                 gh.Evaluation.load(file, head)
         with pytest.raises(TypeError, match="head must be"):
-            gh.Evaluation.load(file, None)
+            gh.Evaluation.load(file, "binary")
+
+    def test_loads_without_the_head(self):
+        for head in (
+            HEAD,
+            gh.BinaryClassHead(gh.numeric_column("w"), [0.1], ["a", "b"], name="m", extra_metrics="all"),
+            gh.BinaryClassHead(num_thresholds=50),
+            gh.LogisticRegressionHead("w"),
+            gh.PoissonRegressionHead(compute_full_loss=False),
+            gh.RegressionHead(2),
+        ):
+            found = gh.evaluate(head, [])
+            assert gh.Evaluation.load(saved(found)).head == head
+        found = gh.evaluate(HEAD, DATA, by="site", **NAMES)
+        assert gh.Evaluation.load(saved(found)).to_dict() == found.to_dict()
+
+    def test_code_of_others_is_not_imported(self):
+        file = saved(gh.evaluate(gh.RegressionHead(inverse_link_fn=np.exp), []))
+        with pytest.raises(ValueError, match=r"parts that are not of glmheads, numpy\.exp: give the head"):
+            gh.Evaluation.load(file)
+        file.seek(0)
+        assert gh.Evaluation.load(file, gh.RegressionHead(inverse_link_fn=np.exp)).count == 0
+
+    def test_a_head_that_can_not_be_written_is_asked_for(self):
+        head = gh.RegressionHead(inverse_link_fn=lambda x: x)
+        file = saved(gh.evaluate(head, []))
+        with pytest.raises(ValueError, match="does not tell its head"):
+            gh.Evaluation.load(file)
+        file.seek(0)
+        assert gh.Evaluation.load(file, head).head is head
+
+    @pytest.mark.parametrize(
+        "config",
+        [
+            3,
+            [],
+            {},
+            {"class": "antigravity", "arguments": {}},
+            {"class": "glmheads.cli.main", "arguments": {}},
+            {"class": "glmheads.Head", "arguments": {}},
+            {"class": "glmheads.BinaryClassHead", "arguments": {"thresholds": "high"}},
+            {"class": "glmheads.BinaryClassHead", "arguments": {"no": 1}},
+            {"class": "glmheads.BinaryClassHead", "arguments": 3},
+            {"class": "glmheads.NumericColumn", "arguments": {"key": "x"}},
+            {"class": "glmheads.BinaryClassHead", "arguments": {"loss_fn": {"function": "os.abort"}}},
+        ],
+        ids=str,
+    )
+    def test_a_forged_head_is_refused(self, config):
+        fields, arrays = archive.read(saved(gh.evaluate(HEAD, [])), "glmheads.Evaluation", 1, "x")
+        forged = io.BytesIO()
+        archive.write(forged, fields | {"head": config}, arrays)
+        forged.seek(0)
+        with pytest.raises(ValueError, match="head"):
+            gh.Evaluation.load(forged)
+        assert "antigravity" not in sys.modules
 
     def test_a_foreign_file_is_refused(self, tmp_path):
         path = tmp_path / "file.npz"

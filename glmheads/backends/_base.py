@@ -127,6 +127,10 @@ class Backend:
         """The array, which a compiler must not see through: XLA takes (c + x) − c for x where c is a constant."""
         return x
 
+    def zero_where(self, mask: Array, x: Array) -> Array:
+        """The array with 0 where `mask` is true, whatever was there."""
+        return self.xp.where(mask, self.xp.zeros_like(x), x)
+
     def exp_log1p(self, x: Array) -> tuple[Array, Array]:
         """exp(x) and log(1 + exp(x)) for x ≤ 0."""
         e = self.xp.exp(x)

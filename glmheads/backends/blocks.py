@@ -21,9 +21,9 @@ __all__ = ["fill", "fold", "thread_count", "threads"]
 
 _BLOCK = 128 * 1024
 """Elements of a block: its dozen of temporaries fit in a core's second-level cache."""
-_WAITING = 8
-"""Blocks whose results wait to be added up. Each thread takes its share of so many consecutive ones: enough that
-handing over the interpreter costs little, few enough that they need little memory."""
+_WAITING = 2
+"""Blocks whose results wait to be added up, or as many as there are threads. Each thread takes its share of so many
+consecutive ones; few, because a block's scores, for areas by rank, are 4 MiB."""
 
 _chosen: ContextVar[int | None] = ContextVar("glmheads_threads", default=None)
 

@@ -1,4 +1,4 @@
-"""The command line: ``glmheads evaluate``.
+"""The command line: ``glmheads evaluate`` and ``glmheads merge``.
 
 ``evaluate`` is the command, ``readers`` makes record batches of files, ``examples`` makes of these what a head takes
 and finds the row that it refuses, ``report`` formats what is found. Only `main` is here, so that it can be imported
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 2 after an error, which is one line on stderr, or 130 after Ctrl-C.
     """
     try:
-        from glmheads.cli.evaluate import run
+        from glmheads.cli.app import run
 
         return run(arguments)
     except ModuleNotFoundError as error:

@@ -1,124 +1,154 @@
 """``glmheads evaluate``: the metrics of a head over files."""
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from enum import StrEnum
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 import glmheads as gh
-from glmheads.cli import readers
-from glmheads.cli.examples import Columns, bad_row
-from glmheads.cli.readers import DataError, Part
-from glmheads.cli.report import FORMATS, Report
+from glmheads.cli import sources
+from glmheads.cli.errors import DataError, UsageError
+from glmheads.cli.examples import Columns, Models
+from glmheads.cli.options import (
+    AgainOption,
+    FormatName,
+    FormatOption,
+    HeadName,
+    MinCountOption,
+    OutputOption,
+    ReportOption,
+    SaveOption,
+    check_outputs,
+    hand_out,
+    load,
+    with_min_count,
+)
+from glmheads.cli.progress import reading
+from glmheads.cli.report import Report
+from glmheads.cli.sources import DataFormat, Source
+from glmheads.metrics import calibration_measures, confusion_measures
 
-__all__ = ["app", "evaluate", "run"]
+__all__ = ["METRICS", "evaluate"]
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+METRICS = (*map(str, (*calibration_measures(), *confusion_measures(()))), "all")
+"""What `--metrics` takes."""
 
-# The base of typer's errors of usage; typer has no public name for it.
-_UsageError: Any = typer.BadParameter.__base__
-
-
-def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return the exit status; an error is one line on stderr and status 2."""
-    arguments = _spread("--threshold", sys.argv[1:] if arguments is None else arguments)
-    try:
-        status = app(args=arguments, prog_name="glmheads", standalone_mode=False)
-    except _UsageError as error:
-        return _fail(f"{error.format_message()} (glmheads --help says more)")
-    except DataError as error:
-        return _fail(str(error))
-    except typer.Abort:
-        return 130
-    return int(status or 0)
-
-
-def _spread(option: str, arguments: Sequence[str]) -> list[str]:
-    """The arguments with the option repeated, where one is followed by several numbers: typer takes one value each."""
-    spread: list[str] = []
-    for argument in arguments:
-        if len(spread) >= 2 and spread[-2] == option and _is_number(argument):
-            spread.append(option)
-        spread.append(argument)
-    return spread
+_DATA = "Data"
+_MODEL = "Model"
+_REPORT = "Report"
+_PIECES = "Data in pieces"
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _complete_metrics(incomplete: str) -> list[str]:
+    return [name for name in METRICS if name.startswith(incomplete)]
 
 
-def _fail(message: str) -> int:
-    typer.echo(f"glmheads: {' '.join(message.split())}", err=True)
-    return 2
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"glmheads {gh.__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _main(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    """Model heads: loss, predictions and metrics from logits."""
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# The command
-
-
-class HeadName(StrEnum):
-    """Heads by the names that the command line has for them."""
-
-    BINARY = "binary"
-    LOGISTIC = "logistic"
-    REGRESSION = "regression"
-    POISSON = "poisson"
-
-
-class FormatName(StrEnum):
-    """Formats of the report."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
-@app.command()
 def evaluate(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE", show_default=False, help="CSV or Parquet files.")],
-    head: Annotated[HeadName, typer.Option(show_default=False, help="What the logits are of.")],
-    logits: Annotated[
-        str, typer.Option(metavar="COLUMN", show_default=False, help="The model's output, before any link.")
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="FILE...",
+            readable=False,
+            show_default=False,
+            help="CSV, Parquet, Arrow or JSON lines files; directories of them; patterns in quotes; - for the standard "
+            "input.",
+        ),
     ],
-    labels: Annotated[str, typer.Option(metavar="COLUMN", show_default=False, help="The truth.")],
-    weights: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Weights of the examples; without it each is 1.")
+    head: Annotated[HeadName, typer.Option(show_default=False, help="What the logits are of.", rich_help_panel=_MODEL)],
+    labels: Annotated[
+        str, typer.Option(metavar="COLUMN", show_default=False, help="The truth.", rich_help_panel=_DATA)
+    ],
+    logits: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", show_default=False, help="The model's output, before any link.", rich_help_panel=_DATA
+        ),
     ] = None,
-    threshold: Annotated[
-        list[float] | None,
-        typer.Option(metavar="P", help="A probability to report accuracy, precision and recall at; one or more."),
+    probabilities: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN", help="In place of --logits: probabilities of the positive class.", rich_help_panel=_DATA
+        ),
+    ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="A second model's output, of the same kind: its metrics beside the first one's.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    weights: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Weights of the examples; without it each is 1.", rich_help_panel=_DATA),
     ] = None,
     vocabulary: Annotated[
         tuple[str, str] | None,
-        typer.Option(metavar="NEG POS", help="The two words that the labels are, the negative class first."),
+        typer.Option(
+            metavar="NEG POS",
+            help="The two words that the labels are, the negative class first.",
+            rich_help_panel=_DATA,
+        ),
     ] = None,
-    format_: Annotated[
-        FormatName, typer.Option("--format", help="JSON has all digits, and null for NaN and infinity.")
-    ] = FormatName.TABLE,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN...",
+            help="Columns that tell slices: every metric for each of their values too.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    input_format: Annotated[
+        DataFormat | None,
+        typer.Option(
+            help="What is read from a pipe, or from a file whose name does not say it.", rich_help_panel=_DATA
+        ),
+    ] = None,
+    delimiter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHARACTER",
+            help="What separates the columns of CSV files, if not a comma; tab is one too.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
+    threshold: Annotated[
+        list[float] | None,
+        typer.Option(
+            metavar="P...",
+            help="Probabilities at which to report accuracy, precision and recall too.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    metrics: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC...",
+            help=f"More metrics: {', '.join(METRICS)}.",
+            autocompletion=_complete_metrics,
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Appended to the names of the metrics.", rich_help_panel=_MODEL)
+    ] = None,
+    min_count: MinCountOption = None,
+    format_: FormatOption = FormatName.TABLE,
+    output: OutputOption = None,
+    report: ReportOption = None,
+    save: SaveOption = None,
+    resume: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            readable=False,
+            help="Add to what was saved there; with --compare twice, as --save.",
+            rich_help_panel=_PIECES,
+        ),
+    ] = None,
+    again: AgainOption = False,
 ) -> None:
     """Evaluate the logits in files: every metric of a head, over all rows of all files.
 
@@ -127,88 +157,122 @@ def evaluate(
     \b
     For example:
       glmheads evaluate clicks.parquet --head binary --logits x --labels clicked
-      glmheads evaluate day*.csv --head binary --logits x --labels outcome \\
-        --vocabulary stay leave --threshold 0.5 0.9
+      glmheads evaluate day*.csv.gz --head binary --logits x --labels outcome \\
+        --vocabulary stay leave --threshold 0.5 0.9 --metrics brier_score f1
       glmheads evaluate visits.csv --head poisson --logits x --labels visits \\
-        --weights exposure --format json
+        --weights exposure --format json --output visits.json
+
+    \b
+    Slices, and two models side by side:
+      glmheads evaluate logs/ --head binary --logits x --labels y \\
+        --by country device --min-count 1000
+      glmheads evaluate logs/ --head binary --logits new --compare old --labels y
+
+    \b
+    In pieces:
+      glmheads evaluate mon.csv --head binary --logits x --labels y --save s.npz
+      glmheads evaluate tue.csv --head binary --logits x --labels y \\
+        --resume s.npz --save s.npz
+      zcat wed.csv.gz | glmheads evaluate - --input-format csv --head binary \\
+        --logits x --labels y
     """  # noqa: D301 \b is typer's mark of lines to keep
-    model = _make_head(head, weights, threshold, vocabulary)
-    columns = Columns(logits, labels, weights, vocabulary)
-    metrics = model.metrics()
-    examples = 0
-    with _progress(files) as read:
-        for path in files:
-            for part in read(path, columns.names):
-                _add(model, metrics, columns, part)
-                examples += part.rows.num_rows
-    statistics = next(iter(metrics.values())).statistics
-    report = Report(
-        head=head,
-        files=tuple(map(str, files)),
-        examples=examples,
-        metrics={key: float(value) for key, value in model.results(statistics).items()},
-        bounds={key: (float(low), float(high)) for key, (low, high) in model.bounds(statistics).items()},
+    columns = _columns(logits, probabilities, compare, labels, weights, by, vocabulary)
+    model = _head(head, columns, threshold, metrics, name)
+    found = sources.find(files, input_format, _delimiter(delimiter))
+    save, resume = save or [], resume or []
+    check_outputs(
+        output, save, report or [], len(columns.scores), [source.path for source in found if source.size], resume
     )
-    typer.echo(FORMATS[format_](report))
+    seen = _resumed(resume, model, columns)
+    if not again:
+        new = [(source.record, "the files to read") for source in found]
+        for path, evaluation in zip(resume, seen, strict=True):
+            sources.refuse_twice([*new, *((record, str(path)) for record in evaluation.sources)])
+        sources.refuse_twice(new)
+    evaluations = with_min_count(_evaluate(model, columns, found, seen), min_count)
+    hand_out(Report(str(head), columns.scores, evaluations), format_, output, save, report or [])
 
 
-def _make_head(
-    head: HeadName, weights: str | None, thresholds: list[float] | None, vocabulary: tuple[str, str] | None
+def _columns(
+    logits: str | None,
+    probabilities: str | None,
+    compare: str | None,
+    labels: str,
+    weights: str | None,
+    by: list[str] | None,
+    vocabulary: tuple[str, str] | None,
+) -> Columns:
+    if logits is not None and probabilities is not None:
+        raise UsageError("the scores are logits or probabilities: give one of --logits and --probabilities")
+    first = logits if logits is not None else probabilities
+    if first is None:
+        raise UsageError("Missing option '--logits' or '--probabilities'")
+    if compare == first:
+        raise UsageError(f"--compare {compare!r} is the first model's column; give another one")
+    by = by or []
+    if len(set(by)) < len(by):
+        raise UsageError(f"--by has a column twice: {', '.join(map(repr, by))}")
+    scale = "logits" if probabilities is None else "probabilities"
+    scores = (first,) if compare is None else (first, compare)
+    return Columns(scores, scale, labels, weights, tuple(by), vocabulary)
+
+
+def _head(
+    head: HeadName, columns: Columns, thresholds: list[float] | None, metrics: list[str] | None, name: str | None
 ) -> gh.Head:
-    if head is HeadName.BINARY:
-        try:
-            return gh.BinaryClassHead(weights, thresholds=thresholds, label_vocabulary=vocabulary)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from error
-    if thresholds or vocabulary:
-        raise typer.BadParameter(f"--{'threshold' if thresholds else 'vocabulary'} is for --head binary, not {head}")
-    if head is HeadName.LOGISTIC:
-        return gh.LogisticRegressionHead(weights)
-    if head is HeadName.POISSON:
-        return gh.PoissonRegressionHead(weight_column=weights)
-    return gh.RegressionHead(weight_column=weights)
-
-
-def _add(head: gh.Head, metrics: dict[str, gh.Metric], columns: Columns, part: Part) -> None:
-    """Let the metrics see the rows, or say which row they can't."""
+    weights = columns.weights
+    classifies = {"--threshold": thresholds, "--vocabulary": columns.vocabulary}
+    predicts = {"--metrics": metrics, "--probabilities": columns.scale == "probabilities"}
+    for options, heads in ((classifies, ["binary"]), (predicts, ["binary", "logistic"])):
+        for option, given in options.items():
+            if given and head not in heads:
+                raise UsageError(f"{option} is for --head {' or '.join(heads)}, not {head}")
+    more = "all" if metrics and "all" in metrics else metrics
     try:
-        found = columns.examples(part.rows)
-        head.update_metrics(metrics, found.features, found.logits, found.labels)
+        if head is HeadName.BINARY:
+            return gh.BinaryClassHead(weights, thresholds, columns.vocabulary, name=name, extra_metrics=more)
+        if head is HeadName.LOGISTIC:
+            return gh.LogisticRegressionHead(weights, name=name, extra_metrics=more)
     except ValueError as error:
-        raise bad_row(head, columns, part) from error
-    if next(iter(metrics.values())).statistics.invalid["logits"] > 0:
-        raise bad_row(head, columns, part)
+        raise UsageError(str(error).replace("extra_metrics", "--metrics")) from error
+    if head is HeadName.POISSON:
+        return gh.PoissonRegressionHead(weight_column=weights, name=name)
+    return gh.RegressionHead(weight_column=weights, name=name)
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Progress
+def _delimiter(given: str | None) -> str | None:
+    delimiter = {"tab": "\t", "\\t": "\t"}.get(given or "", given)
+    if delimiter is not None and (len(delimiter) != 1 or not delimiter.isascii() or delimiter in '"\r\n\0'):
+        raise UsageError(f"--delimiter is one character, as ';', or tab. Given: {given!r}")
+    return delimiter
 
-_Read = Callable[[Path, Sequence[str]], Iterator[Part]]
+
+def _resumed(paths: Sequence[Path], model: gh.Head, columns: Columns) -> list[gh.Evaluation]:
+    """What was saved, a file for each model, if any."""
+    if paths and len(paths) != len(columns.scores):
+        raise UsageError(
+            f"--resume is given {len(paths)} times for {len(columns.scores)} models; there is a file for each model, "
+            "as with --save"
+        )
+    found = [load(path, model) for path in paths]
+    for path, evaluation in zip(paths, found, strict=True):
+        if evaluation.by != columns.by:
+            names = " ".join(evaluation.by)
+            has, mend = (f"slices by {names}", f"give --by {names}") if names else ("no slices", "leave --by out")
+            raise UsageError(f"{path} has {has}: {mend}")
+    return found
 
 
-@contextmanager
-def _progress(files: Sequence[Path]) -> Iterator[_Read]:
-    """`readers.read`, which shows on a terminal how much of all files it has read."""
-    sizes = {path: readers.check(path) for path in files}
-    progress = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rows]:,} rows"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with progress if sys.stderr.isatty() else nullcontext():
-        task = progress.add_task("", total=sum(sizes[path] for path in files), rows=0)
-        before = rows = 0
-
-        def read(path: Path, columns: Sequence[str]) -> Iterator[Part]:
-            nonlocal before, rows
-            for part in readers.read(path, columns):
-                yield part
-                rows += part.rows.num_rows
-                progress.update(task, description=path.name, completed=before + part.position, rows=rows)
-            before += sizes[path]
-
-        yield read
+def _evaluate(
+    model: gh.Head, columns: Columns, found: Sequence[Source], seen: Sequence[gh.Evaluation]
+) -> list[gh.Evaluation]:
+    models = Models(model, columns, 1)
+    with reading(found) as read:
+        for source in found:
+            for part in read(source, columns.names, columns.by):
+                models.add(part)
+    records = tuple(dict.fromkeys(source.record for source in found))
+    evaluations = [replace(evaluation, sources=records) for evaluation in models.evaluations()]
+    if not evaluations[0].count:
+        raise DataError(f"{found[0]}: is empty: neither it nor what else was read has rows")
+    return [old + new for old, new in zip(seen, evaluations, strict=True)] if seen else evaluations

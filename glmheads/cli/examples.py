@@ -1,6 +1,8 @@
-"""From record batches to what a head takes, and to the first row that it refuses."""
+"""From record batches to what an evaluation takes, and to the first row that it refuses."""
 
+import math
 import reprlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,21 +10,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from glmheads.cli.readers import DataError, Part
+from glmheads.cli.errors import DataError
+from glmheads.cli.readers import Part
+from glmheads.cli.sources import DataFormat
+from glmheads.evaluation import Evaluation, Evaluator
 from glmheads.heads import Head
 
-__all__ = ["Columns", "Examples", "bad_row"]
+__all__ = ["MOST_SLICES", "Columns", "Models"]
+
+MOST_SLICES = 20_000
+"""Slices, each of which takes memory, that are kept of each model."""
 
 _Array = np.ndarray[Any, Any]
 
-
-@dataclass(frozen=True)
-class Examples:
-    """The arguments of ``Head.statistics``."""
-
-    labels: _Array
-    logits: _Array
-    features: dict[str, _Array] | None
+# The names that an evaluator knows the columns by; no column of a file that tells slices can be called so.
+_SCORES, _LABELS, _WEIGHTS = "\0scores", "\0labels", "\0weights"
 
 
 @dataclass(frozen=True)
@@ -31,36 +33,143 @@ class Columns:
 
     Attributes
     ----------
-    logits, labels : str
+    scores : tuple of str
+        A column for each model.
+    scale : str
+        What the scores are, ``"logits"`` or ``"probabilities"``.
+    labels : str
     weights : str, optional
+    by : tuple of str
     vocabulary : tuple of two strings, optional
         The words that the labels are, if they are no numbers.
     """
 
-    logits: str
+    scores: tuple[str, ...]
+    scale: str
     labels: str
     weights: str | None = None
+    by: tuple[str, ...] = ()
     vocabulary: tuple[str, str] | None = None
 
     @property
     def names(self) -> list[str]:
         """The columns to read."""
-        names = (self.logits, self.labels, self.weights)
+        names = (*self.scores, self.labels, self.weights, *self.by)
         return list(dict.fromkeys(name for name in names if name is not None))
 
-    def examples(self, rows: pa.RecordBatch) -> Examples:
-        """The examples in the rows.
+
+class Models:
+    """The models of one command: for each an evaluator, which sees the same examples with scores of its own."""
+
+    def __init__(self, head: Head, columns: Columns, min_count: int) -> None:
+        self._head = head
+        self._columns = columns
+        self._evaluators = [self._evaluator(columns.by, min_count) for _ in columns.scores]
+
+    def evaluations(self) -> list[Evaluation]:
+        """What has been seen so far, of each model."""
+        return [evaluator.evaluation() for evaluator in self._evaluators]
+
+    def add(self, part: Part) -> None:
+        """Let every model see the rows.
 
         Raises
         ------
-        ValueError
-            If a value is missing, or is no number or word of the vocabulary.
+        DataError
+            For the first row that is refused.
         """
-        words = self.vocabulary
-        labels = _numbers(rows, self.labels) if words is None else _words(rows, self.labels, words)
-        logits = _numbers(rows, self.logits)
-        features = None if self.weights is None else {self.weights: _numbers(rows, self.weights)}
-        return Examples(labels, logits[:, None], features)
+        try:
+            shared = self._shared(part, part.rows)
+            for evaluator, name in zip(self._evaluators, self._columns.scores, strict=True):
+                evaluator.update({**shared, _SCORES: self._scores(part.rows, name, shared)})
+        except ValueError as error:
+            raise self._bad_row(part) from error
+        count = max(evaluator.slice_count for evaluator in self._evaluators)
+        if count > MOST_SLICES:
+            raise DataError(
+                f"{part.source}: up to row {part.first_row + part.rows.num_rows - 1} there are {count:,} slices, and "
+                f"the most are {MOST_SLICES:,}: give columns of fewer values to --by"
+            )
+
+    def _evaluator(self, by: tuple[str, ...] = (), min_count: int = 1) -> Evaluator:
+        scores: dict[str, Any] = {self._columns.scale: _SCORES}
+        weights = None if self._columns.weights is None else _WEIGHTS
+        return Evaluator(self._head, labels=_LABELS, weights=weights, by=by or None, min_count=min_count, **scores)
+
+    # Columns
+
+    def _shared(self, part: Part, rows: pa.RecordBatch) -> dict[str, Any]:
+        """What all models see alike."""
+        columns = self._columns
+        words = columns.vocabulary
+        labels = _numbers(rows, columns.labels) if words is None else _words(rows, columns.labels, words)
+        found: dict[str, Any] = {_LABELS: labels}
+        if columns.weights is not None:
+            found[_WEIGHTS] = _numbers(rows, columns.weights)
+        return found | {name: _slices(rows, name, part.source.format) for name in columns.by}
+
+    def _scores(self, rows: pa.RecordBatch, name: str, shared: Mapping[str, Any]) -> _Array:
+        scores = _numbers(rows, name)
+        # a NaN logit is no error of a head, which may be training; in a file of examples it is one
+        unknown = np.isnan(scores)
+        if unknown.any() and (unknown & (shared.get(_WEIGHTS, 1) != 0)).any():
+            raise _ColumnError(name, f"one of the {self._columns.scale} must not be NaN")
+        return scores
+
+    # The row that is refused
+
+    def _bad_row(self, part: Part) -> DataError:
+        """What is wrong with the first row of those that are refused.
+
+        The evaluators judge, on ever smaller halves of the rows, so that there is one set of rules.
+        """
+        rows, first = part.rows, part.first_row
+        while rows.num_rows > 1:
+            half = rows.num_rows // 2
+            if self._fault(part, rows.slice(0, half)) is None:
+                rows, first = rows.slice(half), first + half
+            else:
+                rows = rows.slice(0, half)
+        fault = self._fault(part, rows)
+        assert fault is not None, "rows are refused because one of them is"
+        value = _shown(rows.column(fault.column)[0])
+        return DataError(f"{part.source}, row {first}, column {fault.column!r}: bad value {value}: {fault}")
+
+    def _fault(self, part: Part, rows: pa.RecordBatch) -> "_ColumnError | None":
+        """Why the rows are refused, None if they are not."""
+        try:
+            shared = self._shared(part, rows)
+            for name in self._columns.scores:
+                fault = self._fault_of_one(name, {**shared, _SCORES: self._scores(rows, name, shared)})
+                if fault is not None:
+                    return fault
+        except _ColumnError as fault:
+            return fault
+        return None
+
+    def _fault_of_one(self, name: str, batch: dict[str, Any]) -> "_ColumnError | None":
+        """Scores are to blame if the head takes others, weights if it takes others, else the labels."""
+        columns = self._columns
+        error = self._refusal(batch)
+        if error is None:
+            return None
+        rule, _, _ = str(error).partition(";")  # what follows counts and shows values, here of one row
+        if self._refusal({**batch, _SCORES: np.full(len(batch[_SCORES]), 0.5)}) is None:
+            hint = ". Are they logits? Then say --logits" if columns.scale == "probabilities" else ""
+            return _ColumnError(name, rule + hint)
+        if columns.weights is None:
+            return _ColumnError(columns.labels, rule)
+        labels_error = self._refusal({**batch, _WEIGHTS: np.ones(len(batch[_SCORES]))})
+        if labels_error is None:
+            return _ColumnError(columns.weights, rule)
+        return _ColumnError(columns.labels, str(labels_error).partition(";")[0])
+
+    def _refusal(self, batch: Mapping[str, Any]) -> ValueError | None:
+        try:
+            self._evaluator().update(batch)
+        except ValueError as error:
+            return error
+        return None
 
 
 class _ColumnError(ValueError):
@@ -71,19 +180,31 @@ class _ColumnError(ValueError):
         self.column = column
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Columns
+
+
+def _stored(rows: pa.RecordBatch, name: str) -> pa.Array:
+    """A column as it is stored."""
+    column = rows.column(name)
+    return column.storage if isinstance(column, pa.ExtensionArray) else column
+
+
 def _plain(rows: pa.RecordBatch, name: str) -> pa.Array:
     """A column without missing values, neither encoded nor raw bytes."""
-    column = rows.column(name)
+    column = _stored(rows, name)
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if column.null_count:
         raise _ColumnError(name, "the value is missing")
-    if _is_bytes(column.type):
-        try:
-            return pc.cast(column, pa.string())
-        except pa.ArrowInvalid as error:
-            raise _ColumnError(name, "not UTF-8 text") from error
-    return column
+    return _as_text(name, column) if _is_bytes(column.type) else column
+
+
+def _as_text(name: str, column: pa.Array) -> pa.Array:
+    try:
+        return pc.cast(column, pa.string())
+    except pa.ArrowInvalid as error:
+        raise _ColumnError(name, "not UTF-8 text") from error
 
 
 def _numbers(rows: pa.RecordBatch, name: str) -> _Array:
@@ -92,7 +213,7 @@ def _numbers(rows: pa.RecordBatch, name: str) -> _Array:
     try:
         if not pa.types.is_floating(column.type):
             column = _as_float64(column)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         raise _ColumnError(name, "not a number") from error
     return _array(column)
 
@@ -127,58 +248,53 @@ def _array(column: pa.Array) -> _Array:
 
 
 def _is_bytes(type_: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(type_) or pa.types.is_large_binary(type_))
+    return bool(pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_))
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# The row that is refused
+@dataclass(frozen=True)
+class _Encoded:
+    """A column that tells slices: what an evaluator takes of pandas."""
+
+    codes: _Array
+    values: Sequence[Any]
+
+    def factorize(self) -> tuple[_Array, Sequence[Any]]:
+        """For each row the position of its value, -1 if it is missing; and the values."""
+        return self.codes, self.values
 
 
-def bad_row(head: Head, columns: Columns, part: Part) -> DataError:
-    """What is wrong with the first row of those that the head refuses.
-
-    The head itself judges, on ever smaller halves of the rows, so that there is one set of rules.
-    """
-    rows, first = part.rows, part.first_row
-    while rows.num_rows > 1:
-        half = rows.num_rows // 2
-        if _fault(head, columns, rows.slice(0, half)) is None:
-            rows, first = rows.slice(half), first + half
-        else:
-            rows = rows.slice(0, half)
-    fault = _fault(head, columns, rows)
-    assert fault is not None, "a head that refuses rows refuses one of them"
-    value = _shown(rows.column(fault.column)[0])
-    return DataError(f"{part.path}, row {first}, column {fault.column!r}: bad value {value}: {fault}")
-
-
-def _fault(head: Head, columns: Columns, rows: pa.RecordBatch) -> _ColumnError | None:
-    """Why the rows are refused, None if they are not."""
+def _slices(rows: pa.RecordBatch, name: str, format_: DataFormat) -> _Encoded:
+    """The values of a column that tells slices; in formats of text, what is written as a number is one."""
+    column = _stored(rows, name)
+    if _is_bytes(column.type):
+        column = _as_text(name, column)
+    if pa.types.is_float16(column.type):
+        column = pc.cast(column, pa.float32())
     try:
-        examples = columns.examples(rows)
-    except _ColumnError as fault:
-        return fault
-    try:
-        statistics = head.statistics(examples.labels, examples.logits, examples.features)
-    except ValueError as error:
-        return _blame(head, columns, examples, error)
-    # a NaN logit is no error of a head, which may be training; in a file of examples it is one
-    return _ColumnError(columns.logits, "a logit must not be NaN") if statistics.invalid["logits"] > 0 else None
+        encoded = column.dictionary_encode()
+        values = encoded.dictionary.to_pylist()
+    except (NotImplementedError, pa.ArrowException) as error:
+        raise _ColumnError(name, f"slices are told by words or numbers, not by {column.type}") from error
+    if pa.types.is_nested(encoded.dictionary.type):
+        raise _ColumnError(name, f"slices are told by words or numbers, not by {column.type}")
+    if format_ in (DataFormat.CSV, DataFormat.JSONL):
+        values = [_read(value) if isinstance(value, str) else value for value in values]
+    return _Encoded(_array(encoded.indices.fill_null(-1)), values)
 
 
-def _blame(head: Head, columns: Columns, examples: Examples, error: ValueError) -> _ColumnError:
-    """Weights are to blame if the head takes the examples with others."""
-    column = columns.labels
-    if columns.weights is not None:
-        ones = {columns.weights: np.ones(len(examples.logits))}
-        try:
-            head.statistics(examples.labels, examples.logits, ones)
-        except ValueError as labels_error:
-            error = labels_error
-        else:
-            column = columns.weights
-    rule, _, _ = str(error).partition(";")  # what follows counts and shows values, here of one row
-    return _ColumnError(column, rule)
+def _read(text: str) -> str | int | float | None:
+    """The number that is written just so; another spelling, as 007, stays a word. Nothing is a missing value."""
+    if not text:
+        return None
+    if len(text) <= 25 and (text[-1].isdigit() and text.isascii()):
+        for kind in (int, float):
+            try:
+                number = kind(text)
+            except ValueError:
+                continue
+            if math.isfinite(number) and str(number) == text:
+                return number
+    return text
 
 
 def _shown(value: pa.Scalar) -> str:

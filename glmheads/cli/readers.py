@@ -1,185 +1,230 @@
-"""Files as streams of record batches, in memory that does not grow with the file.
+"""Sources as streams of record batches, in memory that does not grow with the file.
 
-A format is a `Format` in `FORMATS`: how to read the names of a file's columns, and how to read some of the columns.
+A format is a function in `_FORMATS`: from a source and the columns that are wanted to record batches of these, each
+with about how many bytes of the file have been read.
 """
 
 import csv
-import os
+import io
+import json
+import re
 import reprlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv
+import pyarrow.json
 import pyarrow.parquet
 
-__all__ = ["FORMATS", "ROWS", "DataError", "Format", "Part", "check", "read"]
+from glmheads.cli.errors import DataError, named
+from glmheads.cli.sources import PIPE, DataFormat, Source
+
+__all__ = ["ROWS", "Part", "read"]
 
 ROWS = 65_536
 """Most rows of a batch."""
-_BLOCK = 1 << 20  # bytes of a CSV file read at once; pyarrow holds some 32 blocks, and no row may be longer
+_BLOCK = 1 << 20  # bytes of a text file read at once; pyarrow holds some 32 blocks of CSV, and no row may be longer
 _BUFFER = 1 << 20  # bytes of a Parquet column read at once
 
-
-class DataError(ValueError):
-    """What is wrong with a file, in one line that names it."""
+_Batches = Iterator[tuple[pa.RecordBatch, int]]
 
 
 @dataclass(frozen=True)
 class Part:
-    """Consecutive rows of a file.
+    """Consecutive rows of a source.
 
     Attributes
     ----------
-    path : Path
+    source : Source
     first_row : int
-        Number of the first row in the file; the file's first is 1, a header not counted.
+        Number of the first row in the file; the file's first is 1, a header and blank lines not counted.
     rows : pyarrow.RecordBatch
         Not more than `ROWS`.
     position : int
         About how many bytes of the file have been read.
     """
 
-    path: Path
+    source: Source
     first_row: int
     rows: pa.RecordBatch
     position: int
 
 
-@dataclass(frozen=True)
-class Format:
-    """How files of a format are read.
-
-    Attributes
-    ----------
-    names : callable of (path)
-        The names of the columns.
-    batches : callable of (path, columns)
-        Record batches of these columns, each with the bytes read so far.
-    """
-
-    names: Callable[[Path], list[str]]
-    batches: Callable[[Path, Sequence[str]], Iterator[tuple[pa.RecordBatch, int]]]
-
-
-def check(path: Path) -> int:
-    """The size of a file, if it is one that can be read.
-
-    Raises
-    ------
-    DataError
-        If it is missing, no file, empty, or of an unknown format.
-    """
-    with _errors_name(path):
-        size = path.stat().st_size
-    if not path.is_file():
-        raise DataError(f"{path}: is not a file")
-    if not size:
-        raise DataError(f"{path}: is empty")
-    _format(path)
-    return size
-
-
-def read(path: Path, columns: Sequence[str]) -> Iterator[Part]:
-    """The rows of a file.
+def read(source: Source, columns: Sequence[str], sparse: Collection[str] = ()) -> Iterator[Part]:
+    """The rows of a source.
 
     Parameters
     ----------
-    path : Path
+    source : Source
     columns : sequence of str
         The columns to read.
+    sparse : collection of str
+        Those of them that may be missing from many rows, in a format that can leave them out.
 
     Raises
     ------
     DataError
-        If the file can't be read, lacks a column or has no rows.
+        If it can't be read, is changed meanwhile, lacks a column or has no rows.
     """
-    format_ = _format(path)
     row = 1
-    with _errors_name(path):
-        _check_columns(path, format_.names(path), columns)
-        for batch, position in _in_step(format_.batches(path, columns)):
-            yield Part(path, row, batch, position)
+    with named(source):
+        for batch, position in _in_step(_FORMATS[source.format](source, columns, sparse)):
+            yield Part(source, row, batch, position)
             row += batch.num_rows
-    if row == 1:
-        raise DataError(f"{path}: is empty: it has no rows")
+        if source.size is not None and source.path.stat().st_size != source.size:
+            raise DataError(f"{source}: has changed while it was read: evaluate a copy")
+    if row == 1 and not source.may_be_empty:
+        raise DataError(f"{source}: is empty: it has no rows")
 
 
-def _in_step(batches: Iterator[tuple[pa.RecordBatch, int]]) -> Iterator[tuple[pa.RecordBatch, int]]:
+def _in_step(batches: _Batches) -> _Batches:
     """The same rows in batches of `ROWS`, the last one shorter: a head takes few large batches fastest."""
     waiting: list[pa.RecordBatch] = []
-    position = 0
+    count = position = 0
     for batch, position in batches:
+        if waiting and batch.schema != waiting[0].schema:
+            # JSON lines: what was a number may be text from here on
+            yield pa.concat_batches(waiting), position
+            waiting, count = [], 0
         waiting.append(batch)
-        if sum(b.num_rows for b in waiting) >= ROWS:
+        count += batch.num_rows
+        if count >= ROWS:
             rows = pa.concat_batches(waiting)
-            whole = rows.num_rows - rows.num_rows % ROWS
+            whole = count - count % ROWS
             for start in range(0, whole, ROWS):
                 yield rows.slice(start, ROWS), position
-            waiting = [rows.slice(whole)]
-    if any(b.num_rows for b in waiting):
+            waiting, count = [rows.slice(whole)], count - whole
+    if count:
         yield pa.concat_batches(waiting), position
 
 
-@contextmanager
-def _errors_name(path: Path) -> Iterator[None]:
-    """Make one line of what can go wrong in reading."""
-    try:
-        yield
-    except UnicodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text") from error
-    except OSError as error:
-        raise DataError(f"{path}: {os.strerror(error.errno) if error.errno else error}") from error
-    except (pa.ArrowException, csv.Error) as error:
-        raise DataError(f"{path}: {error}") from error
-
-
-def _format(path: Path) -> Format:
-    try:
-        return FORMATS[path.suffix.lower()]
-    except KeyError:
-        raise DataError(f"{path}: is of an unknown format; the name must end in {' or '.join(FORMATS)}") from None
-
-
-def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
-    if not names:
-        raise DataError(f"{path}: is empty")
+def _check_columns(source: Source, names: Sequence[str], columns: Sequence[str]) -> None:
     for column in columns:
         if column not in names:
-            raise DataError(f"{path}: has no column {column!r}; it has {', '.join(map(repr, names))}")
+            hint = _delimiter_hint(source, names)
+            raise DataError(f"{source}: has no column {column!r}; it has {_shown(names)}{hint}")
         if names.count(column) > 1:
-            raise DataError(f"{path}: has {names.count(column)} columns {column!r}; names must differ")
+            raise DataError(f"{source}: has {names.count(column)} columns {column!r}; names must differ")
+
+
+def _shown(names: Sequence[str], most: int = 30) -> str:
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(map(reprlib.repr, names[:most])) + more
+
+
+def _delimiter_hint(source: Source, names: Sequence[str]) -> str:
+    if source.format is not DataFormat.CSV or len(names) > 1:
+        return ""
+    other = next((mark for mark in ";\t|, " if mark != source.delimiter and mark in names[0]), None)
+    return (
+        "" if other is None else f". Is it separated by {other!r}? Then say --delimiter {_OPTION.get(other, other)!r}"
+    )
+
+
+_OPTION = {"\t": "tab", " ": " "}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Bytes
+
+
+_MAGIC = {
+    b"PAR1": "a Parquet file",
+    b"ARROW1": "an Arrow file",
+    b"\x1f\x8b": "compressed by gzip",
+    b"\x28\xb5\x2f\xfd": "compressed by Zstandard",
+    b"BZh": "compressed by bzip2",
+    b"\xfd7zXZ": "compressed by xz",
+    b"PK\x03\x04": "a zip file, as those of spreadsheets are",
+}
+"""How files start that are no text."""
+
+
+def _raw(source: Source) -> pa.NativeFile:
+    if str(source.path) == PIPE:
+        if sys.stdin is None:
+            raise DataError(f"{source}: is closed")
+        return pa.PythonFile(sys.stdin.buffer, "r")
+    if source.size is None:
+        return pa.PythonFile(source.path.open("rb"), "r")
+    return pa.OSFile(str(source.path))
+
+
+def _done(source: Source, raw: pa.NativeFile) -> None:
+    """Close what was opened here."""
+    if str(source.path) != PIPE:
+        raw.close()
+
+
+class _Text:
+    """The bytes of a text file, of which the first block can be looked at before they are read."""
+
+    closed = False  # as pyarrow asks of a file
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._is_at_end = False
+        self._raw = _raw(source)
+        self._stream = self._raw
+        if source.compression is not None:
+            self._stream = pa.CompressedInputStream(self._raw, source.compression)
+        self._position = 0
+        self._head = b""
+        while len(self._head) < _BLOCK and (more := self._stream.read(_BLOCK - len(self._head))):
+            self._head += more
+        if not self._head:
+            raise DataError(f"{source}: is empty")
+        if self._head.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise DataError(f"{source}: is not UTF-8 text but UTF-16: save it as UTF-8")
+        kind = next((kind for magic, kind in _MAGIC.items() if self._head.startswith(magic)), None)
+        if kind is not None:
+            raise DataError(f"{source}: is {kind}; what it is called, or --input-format, says otherwise")
+        self.head = self._head
+
+    def read(self, size: int) -> bytes:
+        """Not more than so many bytes; none at the end."""
+        if self._head:
+            found, self._head = self._head[:size], self._head[size:]
+        else:
+            found = self._stream.read(size) if not self._is_at_end else b""
+        with suppress(OSError, ValueError, pa.ArrowException):
+            self._position = self._raw.tell()
+        if not found and not self._is_at_end:
+            self._is_at_end = True
+            _done(self._source, self._raw)
+        return found
+
+    def tell(self) -> int:
+        """About how many bytes of the file have been read."""
+        return self._position
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Formats
 
 
-def _csv_names(path: Path) -> list[str]:
-    # the file is decoded in larger pieces than the header, whose bytes alone matter here
-    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        names = next((names for names in csv.reader(file) if names), [])
-    return [name.encode().decode() for name in names]
+# pyarrow counts the header. It has a handler for such rows too, which fails where they are not UTF-8.
+_WRONG_LENGTH = re.compile(r"Row #(\d+): Expected (\d+) columns, got (\d+): (.*)", re.DOTALL)
 
 
-def _csv_batches(path: Path, columns: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, int]]:
+def _csv_batches(source: Source, columns: Sequence[str], sparse: Collection[str]) -> _Batches:
     """All columns come as bytes: types inferred from the first block need not fit the next."""
-    refused: list[pa.csv.InvalidRow] = []
-
-    def refuse(row: pa.csv.InvalidRow) -> str:
-        refused.append(row)
-        return "error"
-
-    file = pa.OSFile(str(path))
+    file = _Text(source)
+    names = _csv_names(source, file.head)
+    if not names:
+        raise DataError(f"{source}: is empty")
+    _check_columns(source, names, columns)
     row = 0
     try:
         batches = pa.csv.open_csv(
-            file,
+            pa.PythonFile(file, "r"),
             # one thread, which knows the row; reading is not slower, since blocks come in order anyway
             read_options=pa.csv.ReadOptions(use_threads=False, block_size=_BLOCK),
-            parse_options=pa.csv.ParseOptions(newlines_in_values=True, invalid_row_handler=refuse),
+            parse_options=pa.csv.ParseOptions(delimiter=source.delimiter, newlines_in_values=True),
             convert_options=pa.csv.ConvertOptions(
                 include_columns=columns, column_types={column: pa.binary() for column in columns}
             ),
@@ -188,36 +233,179 @@ def _csv_batches(path: Path, columns: Sequence[str]) -> Iterator[tuple[pa.Record
             row += batch.num_rows
             yield batch, file.tell()
     except pa.ArrowInvalid as error:
-        if refused:
-            raise DataError(_wrong_length(path, refused[0])) from error
+        length = _WRONG_LENGTH.search(str(error))
+        if length:
+            number, expected, found, text = length.groups()
+            raise DataError(
+                f"{source}, row {int(number) - 1}: has {found} columns, not {expected}: {reprlib.repr(text)}"
+            ) from error
         if "straddl" in str(error):
             raise DataError(
-                f"{path}: a row after row {row} has more than {_BLOCK:,} bytes; is a quote open?"
+                f"{source}: a row after row {row} has more than {_BLOCK:,} bytes; is a quote open?"
             ) from error
         raise
 
 
-def _wrong_length(path: Path, row: pa.csv.InvalidRow) -> str:
-    where = f"{path}, row {row.number - 1}"  # pyarrow counts the header
-    return f"{where}: has {row.actual_columns} columns, not {row.expected_columns}: {reprlib.repr(row.text)}"
+def _csv_names(source: Source, head: bytes) -> list[str]:
+    # the head ends somewhere in a later row, whose bytes don't matter here
+    lines = io.StringIO(head.decode("utf-8-sig", "surrogateescape"), newline="")
+    try:
+        names = next((names for names in csv.reader(lines, delimiter=source.delimiter) if names), [])
+    except csv.Error as error:
+        raise DataError(f"{source}: {error}, in the header") from error
+    return [name.encode().decode() for name in names]
 
 
-def _parquet_names(path: Path) -> list[str]:
-    return list(pa.parquet.read_schema(path).names)
+def _jsonl_batches(source: Source, columns: Sequence[str], sparse: Collection[str]) -> _Batches:
+    text = _Text(source)
+    missing = set(columns)
+    row = 1
+    for block in _whole_lines(source, text):
+        batch = _objects(source, block, row, columns)
+        missing -= {name for name in missing if batch.column(name).null_count < batch.num_rows}
+        if row == 1:
+            needed = [name for name in columns if name in missing and name not in sparse]
+            _check_columns(source, list(_object(source, _first_line(block), 1)), needed)
+        row += batch.num_rows
+        yield batch, text.tell()
+    if missing and row > 1:
+        raise DataError(f"{source}: has no column {min(missing, key=columns.index)!r} in any row")
 
 
-def _parquet_batches(path: Path, columns: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, int]]:
-    size = path.stat().st_size
+def _whole_lines(source: Source, text: _Text) -> Iterator[bytes]:
+    """Blocks of whole lines that are not all blank."""
+    rest, lines = b"", 0
+    more = text.read(_BLOCK).removeprefix(b"\xef\xbb\xbf")
+    while more:
+        block = rest + more
+        end = block.rfind(b"\n") + 1
+        whole, rest = block[:end], block[end:]
+        lines += whole.count(b"\n")
+        if len(rest) > _BLOCK:
+            raise DataError(f"{source}: line {lines + 1} has more than {_BLOCK:,} bytes; is it one object a line?")
+        if whole.strip():
+            yield whole
+        more = text.read(_BLOCK)
+    if rest.strip():
+        yield rest
+
+
+def _first_line(block: bytes) -> bytes:
+    return block.lstrip().partition(b"\n")[0]
+
+
+def _objects(source: Source, block: bytes, row: int, columns: Sequence[str]) -> pa.RecordBatch:
+    """The columns of a block of lines: by pyarrow where the types of the first line fit all, else value by value."""
+    first = _object(source, _first_line(block), row)
+    schema = pa.schema([(name, _type(first.get(name))) for name in columns])
+    with suppress(pa.ArrowException, UnicodeError):
+        table = pa.json.read_json(
+            pa.BufferReader(block),
+            read_options=pa.json.ReadOptions(use_threads=False, block_size=len(block) + 1),
+            parse_options=pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+        )
+        table.validate(full=True)
+        # an object that spans lines, or two on one, would shift the numbers of the rows
+        if table.num_rows == sum(1 for line in block.splitlines() if line.strip()):
+            return pa.RecordBatch.from_arrays(
+                [pa.concat_arrays(table.column(name).chunks) for name in columns], list(columns)
+            )
+    rows = [_object(source, line, row + i) for i, line in enumerate(filter(bytes.strip, block.split(b"\n")))]
+    return pa.RecordBatch.from_arrays([_array([found.get(name) for found in rows]) for name in columns], list(columns))
+
+
+def _object(source: Source, line: bytes, row: int) -> dict[str, Any]:
+    try:
+        found = json.loads(line.decode("utf-8"))
+    except UnicodeError as error:
+        raise DataError(f"{source}, row {row}: is not UTF-8 text") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{source}, row {row}: is not JSON: {reprlib.repr(line.decode().strip())}") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{source}, row {row}: is no object {{...}}: {reprlib.repr(line.decode().strip())}")
+    return found
+
+
+def _type(value: Any) -> pa.DataType:
+    if isinstance(value, bool):
+        return pa.bool_()
+    if isinstance(value, int):
+        return pa.int64()
+    return pa.float64() if isinstance(value, float) else pa.string()
+
+
+def _array(values: list[Any]) -> pa.Array:
+    """Values of JSON as an array; of different types, as text."""
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) == 1 or kinds == {int, float}:
+        with suppress(pa.ArrowException, OverflowError, UnicodeError):
+            return pa.array(values, pa.float64() if float in kinds else None)
+    texts = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
+    return pa.array([text and text.encode("utf-8", "backslashreplace").decode() for text in texts], pa.string())
+
+
+def _parquet_batches(source: Source, columns: Sequence[str], sparse: Collection[str]) -> _Batches:
+    _refuse_pipe(source, "Parquet")
     done = 0
     # without a buffer, or with pre_buffer, a whole row group is in memory
-    with pa.parquet.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True) as file:
+    options: dict[str, Any] = {"buffer_size": _BUFFER, "pre_buffer": False, "page_checksum_verification": True}
+    with pa.parquet.ParquetFile(source.path, **options) as file:
+        _check_columns(source, list(file.schema_arrow.names), columns)
         for batch in file.iter_batches(ROWS, columns=list(columns)):
             done += batch.num_rows
-            yield batch, size * done // file.metadata.num_rows
+            yield batch.select(list(columns)), (source.size or 0) * done // file.metadata.num_rows
 
 
-FORMATS = {
-    ".csv": Format(_csv_names, _csv_batches),
-    ".parquet": Format(_parquet_names, _parquet_batches),
+def _arrow_batches(source: Source, columns: Sequence[str], sparse: Collection[str]) -> _Batches:
+    """The batches of a file or of a stream, whichever it starts like."""
+    is_file = False
+    if source.size is not None:
+        with source.path.open("rb") as start:
+            is_file = start.read(6) == b"ARROW1"
+    file = _raw(source)
+    yield from (_file_batches if is_file else _stream_batches)(source, file, columns)
+    _done(source, file)
+
+
+def _file_batches(source: Source, file: pa.NativeFile, columns: Sequence[str]) -> _Batches:
+    names = pa.ipc.open_file(file).schema.names
+    _check_columns(source, names, columns)
+    batches = pa.ipc.open_file(file, options=_only(names, columns))
+    for index in range(batches.num_record_batches):
+        batch = batches.get_batch(index)
+        yield _checked(batch, columns), (source.size or 0) * (index + 1) // batches.num_record_batches
+
+
+def _stream_batches(source: Source, file: pa.NativeFile, columns: Sequence[str]) -> _Batches:
+    stream = pa.ipc.open_stream(file)
+    names = stream.schema.names
+    _check_columns(source, names, columns)
+    if source.size is not None:
+        file.seek(0)
+        stream = pa.ipc.open_stream(file, options=_only(names, columns))
+    for batch in stream:
+        yield _checked(batch, columns), 0 if source.size is None else file.tell()
+
+
+def _only(names: Sequence[str], columns: Sequence[str]) -> pa.ipc.IpcReadOptions:
+    return pa.ipc.IpcReadOptions(included_fields=sorted(names.index(column) for column in columns))
+
+
+def _checked(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
+    """The columns of a batch, whose buffers nobody has looked at yet."""
+    batch = batch.select(list(columns))
+    batch.validate(full=True)
+    return batch
+
+
+def _refuse_pipe(source: Source, what: str) -> None:
+    if source.size is None:
+        raise DataError(f"{source}: a {what} file is read from its end and can't come through a pipe: save it first")
+
+
+_FORMATS: dict[DataFormat, Callable[[Source, Sequence[str], Collection[str]], _Batches]] = {
+    DataFormat.CSV: _csv_batches,
+    DataFormat.PARQUET: _parquet_batches,
+    DataFormat.ARROW: _arrow_batches,
+    DataFormat.JSONL: _jsonl_batches,
 }
-"""Formats by the ending of a file's name."""

@@ -199,6 +199,11 @@ class Evaluator:
         self._whole = (self._whole + more).settled()
         self.count += count
 
+    @property
+    def slice_count(self) -> int:
+        """How many slices have been seen."""
+        return self._slices.count
+
     def evaluation(self) -> Evaluation:
         """What has been seen so far."""
         self._slices.measure()
@@ -256,6 +261,10 @@ class _Slices:
         self._waiting: list[tuple[np.ndarray[Any, Any], ...]] = []
         self._rows = 0
         self._form: tuple[tuple[str, tuple[int, ...], str], ...] = ()
+
+    @property
+    def count(self) -> int:
+        return len(self._ids)
 
     def add(
         self, keys: list[Key], codes: np.ndarray[Any, Any], labels: Any, logits: Any, features: Mapping[str, Any]

@@ -2,7 +2,7 @@
 
 import html
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,8 @@ import numpy as np
 
 from glmheads import archive
 from glmheads.evaluation.keys import Key, in_order, shown
-from glmheads.heads import Head
+from glmheads.features import NumericColumn
+from glmheads.heads import BinaryClassHead, Head, LogisticRegressionHead, PoissonRegressionHead, RegressionHead
 from glmheads.statistics import Statistics
 
 __all__ = ["Evaluation"]
@@ -137,6 +138,8 @@ class Evaluation:
     def save(self, file: archive.File) -> None:
         """Write the statistics of the whole and of every slice to a file, in NumPy's npz format and without pickle.
 
+        What the head was made with goes along, if it can be written (see ``Head.to_dict``).
+
         Parameters
         ----------
         file : path or binary file
@@ -157,6 +160,7 @@ class Evaluation:
             {
                 "format": _FORMAT,
                 "version": _VERSION,
+                "head": _written(self.head),
                 "config": self.statistics.config,
                 "by": self.by,
                 "min_count": self.min_count,
@@ -177,33 +181,39 @@ class Evaluation:
         )
 
     @classmethod
-    def load(cls, file: archive.File, head: Head) -> "Evaluation":
+    def load(cls, file: archive.File, head: Head | None = None) -> "Evaluation":
         """The evaluation that `save` wrote, with statistics as NumPy arrays.
 
         Parameters
         ----------
         file : path or binary file
-        head : Head
-            One that measures what the head did that made the evaluation.
+        head : Head, optional
+            One that measures what the head did that made the evaluation. If it is not given, that head is made again
+            from what the file says of it; no code is imported for that, so it must be a head of glmheads itself without
+            functions of your own.
 
         Raises
         ------
         ValueError
             If the file is not such an evaluation, is damaged, is of a later version of the format, or is of a
-            differently configured head.
+            differently configured head; or if `head` is not given and the file's can't be made again.
         """
-        if not isinstance(head, Head):
+        if not (head is None or isinstance(head, Head)):
             raise TypeError(f"head must be the Head that made the evaluation, or one like it. Given type: {type(head)}")
         fields, flat = archive.read(file, _FORMAT, _VERSION, noun="a glmheads evaluation")
         label = getattr(file, "name", file)
+        made_by = fields.get("head")
+        if head is None:
+            head = _made_again(label, made_by)
         config = head.empty().config
         if fields.get("config") != config:
             raise ValueError(
-                f"{label} is of a differently configured head: it is of {fields.get('config')}, this head is {config}"
+                f"{label} is of a differently configured head: it is of {made_by or fields.get('config')}, this "
+                f"head is {head!r}"
             )
         try:
             return cls._from_fields(head, fields, flat)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise ValueError(f"{label} is not a file of a glmheads evaluation, or is damaged: {error}") from error
 
     @classmethod
@@ -305,6 +315,47 @@ _FORMAT = "glmheads.Evaluation"
 _VERSION = 1
 _WIDTH = 118
 _MOST_ROWS = 60
+_OF_GLMHEADS = {
+    f"glmheads.{made.__name__}"
+    for made in (BinaryClassHead, LogisticRegressionHead, NumericColumn, PoissonRegressionHead, RegressionHead)
+}
+"""Classes that a file may name: making them runs no code but glmheads' own."""
+
+
+def _written(head: Head) -> dict[str, Any] | None:
+    """What the head was made with; None where that can't be written."""
+    try:
+        return head.to_dict()
+    except (TypeError, ValueError):
+        return None
+
+
+def _made_again(label: Any, config: Any) -> Head:
+    """The head that a file tells of."""
+    if config is None:
+        raise ValueError(f"{label} does not tell its head, which has parts that can't be written: give the head")
+    foreign = sorted(set(_imports(config)) - _OF_GLMHEADS)
+    if foreign:
+        raise ValueError(
+            f"{label} is of a head with parts that are not of glmheads, {', '.join(foreign)}: give the head; a file's "
+            "code is not imported"
+        )
+    try:
+        return Head.from_dict(config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{label} tells of no head that this glmheads can make: {error}") from error
+
+
+def _imports(config: Any) -> Iterator[str]:
+    """The names that ``Head.from_dict`` would import."""
+    if isinstance(config, list):
+        for element in config:
+            yield from _imports(element)
+    elif isinstance(config, dict):
+        for key, element in config.items():
+            if key in ("class", "function"):
+                yield str(element)
+            yield from _imports(element)
 
 
 def _as_text(rows: list[list[str]], names: int) -> str:

@@ -362,8 +362,8 @@ class Head(Configured):
         labels = inputs.check_labels(to_compute_dtype(labels), weights, *self._family.label_range, messages)
         labels = xp.astype(labels, x.dtype, copy=False)
         if some_absent:
-            absent, zeros = weights == 0, xp.zeros_like(x)
-            labels, x = xp.where(absent, zeros, labels), xp.where(absent, zeros, x)
+            absent = weights == 0
+            labels, x = backend.zero_where(absent, labels), backend.zero_where(absent, x)
         return labels, x, weights
 
     def _fold(self, kernel: Callable[..., Any], *arrays: Array | None, add: Callable[[Any, Any], Any] = add) -> Any:
@@ -385,9 +385,9 @@ class Head(Configured):
         assert logits is not None
         backend = backends.of(logits)
         if self._is_compiled and backend.compiles and not backend.is_traced(logits):
-            result, refused = self._compiled_kernel(backend, kernel)(labels, logits, weights, *more)
-            if backend.at_hand(refused) and bool(refused):
-                self._prepare(labels, logits, weights)
+            result, is_nan = self._compiled_kernel(backend, kernel)(labels, logits, weights, *more)
+            if backend.at_hand(is_nan) and bool(is_nan):
+                self._prepare(labels, logits, weights)  # refuses labels and weights, which became NaN
             return result
         if backend.borrows and not self._family.portable:
             return kernel(*self._prepare(labels, logits, weights), *more)
@@ -430,17 +430,16 @@ class Head(Configured):
         return {**self.__dict__, "_compiled_kernels": {}}  # compiled functions can't be pickled, and are made again
 
     def _compiled_kernel(self, backend: backends.Backend, kernel: Callable[..., Any]) -> Callable[..., Any]:
-        """The kernel of what was read, compiled, with whether a label or a weight must be refused."""
+        """The kernel of what was read, compiled, with whether its result is NaN: something may have to be refused."""
         key = backend.name, getattr(kernel, "__name__", "")
         if key not in self._compiled_kernels:
 
             def whole(labels: Array, logits: Array, weights: Array | None, *more: Array | None) -> tuple[Any, Array]:
-                labels, logits, weights = self._prepare(labels, logits, weights)
-                xp = backend.xp
-                refused = xp.any(xp.isnan(labels))
-                if weights is not None:
-                    refused = refused | xp.any(xp.isnan(weights))
-                return kernel(labels, logits, weights, *more), refused
+                result = kernel(*self._prepare(labels, logits, weights), *more)
+                first = result
+                while isinstance(first, (tuple, Statistics)):
+                    first = first[0] if isinstance(first, tuple) else first.arrays()[0]
+                return result, backend.xp.any(backend.xp.isnan(first))
 
             self._compiled_kernels[key] = backend.compile(whole)
         return self._compiled_kernels[key]

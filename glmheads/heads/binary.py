@@ -164,7 +164,8 @@ class BinaryClassHead(Head):
             ``"roc"`` holds ``false_positive_rate`` and ``true_positive_rate``; ``"precision_recall"`` holds
             ``precision`` and ``recall``; each also holds ``thresholds``, in descending order: an example is positive
             whose logit (with `num_thresholds`, probability) is at least that, the first being ∞. All are arrays of one
-            shape (m + 1,), empty before any data. A curve between two points stays in the rectangle that they span.
+            shape (m + 1,), empty before any data. Between two points true and false positives are each between those of
+            the two: so the ROC curve stays in the rectangle that they span, and the precision may leave it.
             ``"calibration"``, with `extra_metrics` that read bins of the probability, is as in `Head.curves`.
 
         Raises

@@ -39,7 +39,7 @@ def sigmoid_cross_entropy(labels: Array, logits: Array) -> Array:
     [0.1269, 0.6931]
     """
     s, m = split(logits)
-    return _cross_entropy(s - labels, logits, backends.of(m).exp_log1p(m)[1])
+    return _cross_entropy(s - labels, logits, m, backends.of(m).exp_log1p(m)[1])
 
 
 def sigmoid_cross_entropy_gradient(labels: Array, logits: Array) -> Array:
@@ -61,21 +61,21 @@ def sigmoid_cross_entropy_with_gradient(labels: Array, logits: Array) -> tuple[A
     s, m = split(logits)
     wrong = s - labels
     e, log1p_e = backends.of(m).exp_log1p(m)
-    return _cross_entropy(wrong, logits, log1p_e), _cross_entropy_gradient(s, wrong, labels, e)
+    return _cross_entropy(wrong, logits, m, log1p_e), _cross_entropy_gradient(s, wrong, labels, e)
 
 
 def sigmoid_cross_entropy_with_mean(labels: Array, logits: Array) -> tuple[Array, Array]:
     """`sigmoid_cross_entropy` and the sigmoid of the logits."""
     s, m = split(logits)
     e, log1p_e = backends.of(m).exp_log1p(m)
-    return _cross_entropy(s - labels, logits, log1p_e), sigmoid_of_split(s, e)
+    return _cross_entropy(s - labels, logits, m, log1p_e), sigmoid_of_split(s, e)
 
 
-def _cross_entropy(wrong: Array, logits: Array, log1p_e: Array) -> Array:
-    """The loss from s − z, the signed share of the label on the other side of the logit."""
+def _cross_entropy(wrong: Array, logits: Array, m: Array, log1p_e: Array) -> Array:
+    """The loss from s − z, the signed share of the label on the other side of the logit, and m = −|x|."""
     backend = backends.of(logits)
     xp = backend.xp
-    infinite = xp.isinf(logits)
+    infinite = m == -math.inf
     if backend.may_have(infinite):  # ∞ · 0 is a right infinite logit, whose loss is 0
         logits = xp.where(infinite & (wrong == 0), xp.zeros_like(logits), logits)
     return log1p_e + logits * wrong

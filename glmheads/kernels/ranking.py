@@ -124,7 +124,14 @@ def compress(slots: Array) -> Array:
     slots = xp.take(slots, backend.argsort(slots[_LO, :]), axis=1)
     length = min(slots.shape[1], CAPACITY)
     unit = groups(_unit_starts(slots[_LO, :], slots[_HI, :]))
-    group = xp.where(unit[-1] < length, unit, xp.take(_by_equal_mass(slots, unit), unit))
+    # Once there are intervals, a summary that is left nearly full would be compressed again and again.
+    most = xp.full_like(unit[-1], length)
+    fewer = xp.full_like(most, min(length, TARGET + (CAPACITY - TARGET) // 4))
+    group = xp.where(
+        unit[-1] < xp.where(xp.any(slots[_HI, :] > slots[_LO, :]), fewer, most),
+        unit,
+        xp.take(_by_equal_mass(slots, unit), unit),
+    )
     lo = -backend.segment_max(-slots[_LO, :], group, length, -float("inf"))
     hi = xp.maximum(lo, backend.segment_max(slots[_HI, :], group, length, -float("inf")))
     positive, negative = (join(mass, group, length) for mass in _masses(slots))

@@ -171,7 +171,7 @@ def weigh(values: Array, weights: Array | None) -> Array:
     backend = backends.of(values)
     absent = weights == 0
     if backend.may_have(absent):
-        values = backend.xp.where(absent, backend.xp.zeros_like(values), values)
+        values = backend.zero_where(absent, values)
     return weights * values
 
 

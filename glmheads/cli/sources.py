@@ -1,0 +1,198 @@
+"""From the arguments of a command to the files that it reads: files, directories, patterns and pipes."""
+
+import glob
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+
+from glmheads.cli.errors import DataError, UsageError, named
+
+__all__ = ["PIPE", "DataFormat", "Source", "find", "matching", "refuse_twice"]
+
+PIPE = "-"
+"""The argument that is the standard input, and how whatever comes through a pipe is recorded."""
+
+
+class DataFormat(StrEnum):
+    """Formats of data."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    ARROW = "arrow"
+    JSONL = "jsonl"
+
+
+_ENDINGS = {
+    ".csv": DataFormat.CSV,
+    ".tsv": DataFormat.CSV,
+    ".parquet": DataFormat.PARQUET,
+    ".arrow": DataFormat.ARROW,
+    ".feather": DataFormat.ARROW,
+    ".jsonl": DataFormat.JSONL,
+    ".ndjson": DataFormat.JSONL,
+}
+_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+_TEXT = (DataFormat.CSV, DataFormat.JSONL)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where data come from, and how they are read.
+
+    Attributes
+    ----------
+    path : Path
+        ``-`` is the standard input.
+    format : DataFormat
+    compression : str or None
+        As pyarrow calls it.
+    size : int or None
+        Of the file, in bytes; None of a pipe.
+    delimiter : str
+        Of a CSV file.
+    may_be_empty : bool
+        Whether a file without rows is in order, as one of many in a directory is.
+    """
+
+    path: Path
+    format: DataFormat
+    compression: str | None = None
+    size: int | None = None
+    delimiter: str = ","
+    may_be_empty: bool = False
+
+    @property
+    def record(self) -> str:
+        """What tells it from others, on this machine: the whole path. Nothing does of a pipe."""
+        return PIPE if self.size is None else os.path.realpath(self.path)
+
+    def __str__(self) -> str:
+        return "standard input" if self.path == Path(PIPE) else str(self.path)
+
+
+def find(arguments: Sequence[Path], format_: DataFormat | None, delimiter: str | None) -> list[Source]:
+    """What the arguments name: a directory stands for all files of a known format in it and below, a pattern that is
+    no file's name for what matches it.
+
+    Parameters
+    ----------
+    arguments : sequence of Path
+    format_ : DataFormat, optional
+        Of what has no name that says it.
+    delimiter : str, optional
+        Of CSV files; a comma, or a tab in .tsv files.
+
+    Raises
+    ------
+    DataError
+        If something is missing, neither file nor directory, empty, or of an unknown format.
+    """
+    found: list[Source] = []
+    for argument in arguments:
+        for path in matching(argument):
+            if path.is_dir():
+                found += _below(path, format_)
+            else:
+                found.append(_source(path, format_))
+    return found if delimiter is None else [replace(source, delimiter=delimiter) for source in found]
+
+
+def matching(argument: Path) -> list[Path]:
+    """The paths that an argument stands for, in order."""
+    if not glob.has_magic(str(argument)) or os.path.lexists(argument):
+        return [argument]
+    with named(argument):
+        paths = sorted(map(Path, glob.glob(str(argument), recursive=True)))
+    if not paths:
+        raise DataError(f"{argument}: no file matches")
+    return paths
+
+
+def _below(directory: Path, format_: DataFormat | None) -> list[Source]:
+    with named(directory):
+        paths = sorted(_walk(directory))
+    found = [replace(_source(path, format_), may_be_empty=True) for path in paths if _kind(path) is not None]
+    if not found:
+        raise DataError(f"{directory}: has no files to read; their names must end in {_endings()}")
+    return found
+
+
+def _walk(directory: Path) -> Iterator[Path]:
+    """The regular files below a directory but what is hidden, also as Spark and others hide it, by an underscore."""
+
+    def fail(error: OSError) -> None:
+        raise DataError(f"{error.filename}: {os.strerror(error.errno or 0)}")
+
+    seen = set()
+    for folder, folders, files in os.walk(directory, onerror=fail, followlinks=True):
+        seen.add(os.path.realpath(folder))
+        hidden = (".", "_")
+        # a link may lead back to where it is
+        folders[:] = [
+            name for name in folders if not name.startswith(hidden) and os.path.realpath(f"{folder}/{name}") not in seen
+        ]
+        paths = (Path(folder, name) for name in files if not name.startswith(hidden))
+        # a link that leads nowhere is an error later on, and no file that is silently left out
+        yield from (path for path in paths if path.is_file() or not path.exists())
+
+
+def _kind(path: Path) -> tuple[DataFormat, str | None, str] | None:
+    """Format, compression and delimiter by the ending of the name."""
+    compression = _COMPRESSIONS.get(path.suffix.lower())
+    ending = (path.with_suffix("") if compression else path).suffix.lower()
+    format_ = _ENDINGS.get(ending)
+    if format_ is None or (compression and format_ not in _TEXT):
+        return None
+    return format_, compression, "\t" if ending == ".tsv" else ","
+
+
+def _source(path: Path, format_: DataFormat | None) -> Source:
+    size = None
+    if path != Path(PIPE):
+        with named(path):
+            status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            size = status.st_size
+        elif not (stat.S_ISFIFO(status.st_mode) or stat.S_ISCHR(status.st_mode)):
+            raise DataError(f"{path}: is not a file")
+        if size == 0:
+            raise DataError(f"{path}: is empty")
+    kind = _kind(path)
+    if kind is None and format_ is not None:
+        compression = _COMPRESSIONS.get(path.suffix.lower()) if format_ in _TEXT else None
+        kind = format_, compression, ","
+    if kind is None:
+        if path == Path(PIPE):
+            raise DataError(f"standard input: is of an unknown format; say --input-format {' or '.join(DataFormat)}")
+        raise DataError(
+            f"{path}: is of an unknown format; the name must end in {_endings()}, or --input-format say what it is"
+        )
+    return Source(path, kind[0], kind[1], size, kind[2])
+
+
+def _endings() -> str:
+    return f"{', '.join(_ENDINGS)}, {' or '.join(f'.csv{ending}' for ending in _COMPRESSIONS)}"
+
+
+def refuse_twice(records: Sequence[tuple[str, str]]) -> None:
+    """Refuse records of sources of which one is there twice.
+
+    Parameters
+    ----------
+    records : sequence of (record, where it is from)
+
+    Raises
+    ------
+    UsageError
+    """
+    seen: dict[str, str] = {}
+    for record, where in records:
+        if record == PIPE:
+            continue
+        if record in seen:
+            places = f"in {where} twice" if seen[record] == where else f"in {seen[record]} and in {where}"
+            raise UsageError(f"{record} would be counted twice, it is {places}; if that is meant, say --again")
+        seen[record] = where
