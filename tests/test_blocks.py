@@ -261,6 +261,7 @@ def quick_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("quick_compiler")
+@pytest.mark.parametrize("head", ["keras", "poisson"], indirect=True)
 @pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
 class TestCompiled:
     def bring(self, library: str, data: tuple[Any, Any, dict[str, Any]]) -> tuple[Any, Any, dict[str, Any]]:
@@ -270,7 +271,7 @@ class TestCompiled:
 
     def test_results_are_the_same_to_rounding(self, head, library):
         compiled = head.compiled()
-        for n in (40, 64, 0):
+        for n in (40,) if library == "jax" else (40, 64, 0):
             data = self.bring(library, batch(head, n))
             for one, other in zip(everything(head, *data)[:3], everything(compiled, *data)[:3], strict=True):
                 np.testing.assert_allclose(other, one, rtol=2e-6, atol=1e-7, strict=True)
@@ -315,6 +316,7 @@ class TestCompiledHead:
         assert not head._is_compiled
 
     @pytest.mark.usefixtures("quick_compiler")
+    @pytest.mark.parametrize("head", ["keras"], indirect=True)
     def test_can_be_copied_and_pickled(self, head):
         torch = pytest.importorskip("torch")
         compiled = head.compiled()
@@ -335,6 +337,7 @@ class TestCompiledHead:
         compiled.loss(torch.from_numpy(labels), x, {"w": torch.from_numpy(features["w"])}).backward()
         np.testing.assert_allclose(x.grad, head.gradient(labels, logits, features), rtol=2e-6, atol=1e-9)
 
+    @pytest.mark.parametrize("head", ["keras"], indirect=True)
     def test_under_a_trace_it_is_the_head(self, head):
         jax = pytest.importorskip("jax")
         labels, logits, features = batch(head, 50)

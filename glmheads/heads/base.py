@@ -431,15 +431,20 @@ class Head(Configured):
 
     def _compiled_kernel(self, backend: backends.Backend, kernel: Callable[..., Any]) -> Callable[..., Any]:
         """The kernel of what was read, compiled, with whether its result is NaN: something may have to be refused."""
-        key = backend.name, getattr(kernel, "__name__", "")
+        key = backend.name, kernel.__name__
         if key not in self._compiled_kernels:
 
             def whole(labels: Array, logits: Array, weights: Array | None, *more: Array | None) -> tuple[Any, Array]:
-                result = kernel(*self._prepare(labels, logits, weights), *more)
+                xp = backend.xp
+                labels, logits, weights = self._prepare(labels, logits, weights)
+                result = kernel(labels, logits, weights, *more)
                 first = result
                 while isinstance(first, (tuple, Statistics)):
                     first = first[0] if isinstance(first, tuple) else first.arrays()[0]
-                return result, backend.xp.any(backend.xp.isnan(first))
+                is_nan = xp.any(xp.isnan(first))
+                if kernel.__name__ == "_hessian_block":  # which may not depend on the labels
+                    is_nan = is_nan | xp.any(xp.isnan(labels))
+                return result, is_nan
 
             self._compiled_kernels[key] = backend.compile(whole)
         return self._compiled_kernels[key]
