@@ -381,14 +381,13 @@ class Head(Configured):
 
     def _run(self, run: Callable[..., Any], kernel: Callable[..., Any], arrays: tuple[Array | None, ...]) -> Any:
         """``run(kernel, arrays)`` with arrays that are flat and checked: compiled, or in blocks, where that can be."""
-        labels, logits, weights, *more = _flat(*arrays)
-        assert logits is not None
-        backend = backends.of(logits)
-        if self._is_compiled and backend.compiles and not backend.is_traced(logits):
-            result, is_nan = self._compiled_kernel(backend, kernel)(labels, logits, weights, *more)
+        backend = backends.of(arrays[1])
+        if self._is_compiled and backend.compiles and not backend.is_traced(arrays[1]):
+            result, is_nan = self._compiled_kernel(backend, kernel)(*arrays)
             if backend.at_hand(is_nan) and bool(is_nan):
-                self._prepare(labels, logits, weights)  # refuses labels and weights, which became NaN
+                self._prepare(*_flat(*arrays)[:3])  # refuses labels and weights, which became NaN
             return result
+        labels, logits, weights, *more = _flat(*arrays)
         if backend.borrows and not self._family.portable:
             return kernel(*self._prepare(labels, logits, weights), *more)
         if not backend.runs_blocks((labels, logits, weights)):
@@ -434,8 +433,9 @@ class Head(Configured):
         key = backend.name, kernel.__name__
         if key not in self._compiled_kernels:
 
-            def whole(labels: Array, logits: Array, weights: Array | None, *more: Array | None) -> tuple[Any, Array]:
+            def whole(*arrays: Array | None) -> tuple[Any, Array]:
                 xp = backend.xp
+                labels, logits, weights, *more = _flat(*arrays)
                 labels, logits, weights = self._prepare(labels, logits, weights)
                 result = kernel(labels, logits, weights, *more)
                 first = result
