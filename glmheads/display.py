@@ -1,12 +1,13 @@
 """How objects look in a notebook and in a traceback: small tables, and what can be said of an array without waiting."""
 
 from collections.abc import Mapping
+from decimal import ROUND_HALF_EVEN, Context
 from html import escape
 
 from glmheads import backends
 from glmheads.backends import Array
 
-__all__ = ["html_table", "place"]
+__all__ = ["html_table", "place", "rounded"]
 
 
 def html_table(title: str, rows: Mapping[str, str]) -> str:
@@ -27,3 +28,8 @@ def place(array: Array) -> str:
     if backend.is_lazy(array):
         return f"{library}, lazy"
     return f"{library} on {backend.device(array)}"
+
+
+def rounded(value: float, digits: int, rounding: str = ROUND_HALF_EVEN) -> float:
+    """A finite number to so many significant digits, by one of the roundings of ``decimal``: a bound outward."""
+    return float(Context(prec=digits, rounding=rounding).create_decimal_from_float(value))

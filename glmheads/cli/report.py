@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN
 from typing import Any
 
 from rich import box
@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from glmheads.cli.errors import printable
+from glmheads.display import rounded
 from glmheads.evaluation import Evaluation, Key
 from glmheads.names import MetricKeys
 
@@ -352,7 +353,7 @@ def _table(grid: _Grid) -> Table:
 def _rounded(value: float | None, rounding: str = ROUND_HALF_EVEN) -> str:
     if value is None or not math.isfinite(value):
         return "" if value is None else str(value)
-    return f"{float(Context(prec=_DIGITS, rounding=rounding).create_decimal_from_float(value)):#.{_DIGITS}g}"
+    return f"{rounded(value, _DIGITS, rounding):#.{_DIGITS}g}"
 
 
 FORMATS: dict[str, Callable[..., str]] = {

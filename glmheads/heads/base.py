@@ -766,6 +766,8 @@ class Head(Configured):
         """
         if not isinstance(eval_metrics, Mapping) or not all(isinstance(m, Metric) for m in eval_metrics.values()):
             raise TypeError(f"eval_metrics must be a dict of Metric, as Head.metrics makes. Given: {eval_metrics!r}")
+        if backends.is_array(logits):
+            logits = backends.of(logits).detach(logits)  # what autograd would follow can't run in blocks
         more = self._measure(labels, logits, features, regularization_losses).detach()
         metrics_.update(eval_metrics.values(), lambda seen: (seen + more).settled())
         return eval_metrics

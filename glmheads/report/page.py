@@ -6,13 +6,14 @@ import inspect
 import math
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import glmheads
 from glmheads import plots
+from glmheads.display import rounded
 from glmheads.evaluation import Evaluation
 from glmheads.evaluation.keys import shown
 from glmheads.names import MetricKeys
@@ -177,8 +178,7 @@ def _number(value: float, rounding: str = ROUND_HALF_EVEN, digits: int = _DIGITS
     """To so many significant digits; a bound is rounded outward."""
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else f"{'−' if value < 0 else ''}∞"
-    rounded = float(Context(prec=digits, rounding=rounding).create_decimal_from_float(value))
-    return f"{rounded:.{digits}g}".replace("-", "−")
+    return f"{rounded(value, digits, rounding):.{digits}g}".replace("-", "−")
 
 
 def _base(evaluation: Evaluation, key: str) -> str:
