@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -29,6 +29,7 @@ __all__ = [
     "Batch",
     "MeanSums",
     "Part",
+    "Partition",
     "ProbabilityBins",
     "Ranking",
     "RankingSummary",
@@ -107,8 +108,8 @@ class Sums:
 class Ranking:
     """The summary of the scores that bounds the areas: slots as in `kernels.ranking`, shape (4 or 6, m).
 
-    Where values are at hand, summaries that together stay within their capacity are joined when they are read: a stream
-    of small batches would copy all its scores for each of them.
+    Where values are at hand, pieces are joined when they are read, or when they are too many: a stream of small batches
+    would copy all its scores for each of them.
     """
 
     def __init__(self, *pieces: Array) -> None:
@@ -117,8 +118,10 @@ class Ranking:
     @property
     def slots(self) -> Array:
         """All slots."""
-        if len(self._pieces) > 1:
-            self._pieces = (backends.of(self._pieces[0]).xp.concat(self._pieces, axis=1),)
+        first, *more = self._pieces
+        # JAX makes records of other things than arrays on the way to its own.
+        if more or (backends.is_array(first) and ranking.waits(first)):
+            self._pieces = (ranking.join_pieces(first, *more),)
         return self._pieces[0]
 
     @property
@@ -127,19 +130,26 @@ class Ranking:
         return backends.of(self._pieces[0])
 
     def __add__(self, other: "Ranking") -> "Ranking":
-        pieces = (*self._pieces, *other._pieces)
-        few = len(pieces) <= _PIECES and sum(piece.shape[1] for piece in pieces) <= ranking.CAPACITY
-        if few and self.backend.trims and self.backend.at_hand(pieces[0]):
-            return Ranking(*pieces)
-        return self._with(ranking.concat, other.slots)
+        both = Ranking(*self._pieces, *other._pieces)
+        count, waiting = both._counts
+        few = len(both._pieces) <= _PIECES and count <= ranking.CAPACITY and waiting <= _WAITING
+        return both if few and self.backend.trims and self.backend.at_hand(self._pieces[0]) else both._joined()
 
     def settled(self) -> "Ranking":
-        if sum(piece.shape[1] for piece in self._pieces) <= ranking.CAPACITY:
-            return self
-        return self._with(ranking.compress)
+        return self if sum(self._counts) <= ranking.CAPACITY else self._joined()
 
-    def _with(self, function: Callable[..., Array], *more: Array) -> "Ranking":
-        return Ranking(self.call(function, *more, shape=(self.slots.shape[0], float("nan"))))
+    @property
+    def _counts(self) -> tuple[int, int]:
+        """How many slots there are, and how many scores wait."""
+        counts = [0, 0]
+        for piece in self._pieces:
+            counts[ranking.waits(piece)] += piece.shape[1]
+        return counts[0], counts[1]
+
+    def _joined(self) -> "Ranking":
+        first, *more = self._pieces
+        rows = 4 if ranking.waits(first) else first.shape[0]  # only in float64 do scores wait
+        return Ranking(self.backend.call(ranking.concat, first, *more, shape=(rows, float("nan"))))
 
     def call(self, function: Callable[..., Array], *more: Array, shape: tuple[float, ...], **options: Any) -> Array:
         """``function(slots, *more, **options)``, as the slots' library does it best."""
@@ -177,6 +187,8 @@ class Ranking:
 
 _PIECES = 64
 """Most pieces that are not joined."""
+_WAITING = 2**18
+"""Most scores that wait."""
 
 
 def _convert(pair: Pair, dtype: Any) -> Pair:
@@ -202,6 +214,8 @@ class Batch:
     refused; what has weight 0 is 0 in labels and logits, whatever it was. What several recipes need is computed once.
     """
 
+    partitions: tuple["Partition", ...]
+    """Those of which there will be a histogram."""
     labels: Array
     logits: Array
     weights: Array | None
@@ -233,6 +247,10 @@ class Batch:
             return values
         return self.backend.zero_where(reduce(operator.or_, self.unknown.values()), values)
 
+    @property
+    def _is_double(self) -> bool:
+        return bool(self.backend.accumulation_dtype(self.backend.device(self.logits)) == self.backend.xp.float64)
+
     @_once
     def _known(self) -> tuple[Array, Array | None]:
         """Labels and weights in the accumulation dtype, both 0 where anything is NaN."""
@@ -247,29 +265,60 @@ class Batch:
     @_once
     def masses(self) -> tuple[Array, Array]:
         """Positive mass w z and negative mass w (1 − z) of every element; none where anything is NaN."""
+        if self._has_hard_labels:  # no product is rounded
+            weights = self.backend.xp.ones_like(self.labels) if self.weights is None else self.weights
+            labels, weights = self.known(self.labels), self.known(weights)
+            return weights * labels, weights * (1 - labels)
         labels, weights = self._known
-        if weights is None:
-            return labels, 1 - labels
-        positive = weights * labels
-        return positive, weights - positive if self._has_hard_labels else weights * (1 - labels)
+        return (labels, 1 - labels) if weights is None else (weights * labels, weights * (1 - labels))
 
     @_once
     def _has_hard_labels(self) -> bool:
         """Whether all labels are known to be 0 or 1."""
         return not self.backend.may_have((self.labels != 0) & (self.labels != 1))
 
-    def histogram(self, places: Array, length: int) -> Pair:
-        """The masses by place, given as integers of shape (n,): pairs of shape (2, length), negatives first."""
+    @_once
+    def histograms(self) -> dict[str, Pair]:
+        """The masses by place in each partition: pairs of shape (2, length), negatives first."""
+        # One histogram of all partitions together takes little longer than one of them, and theirs are its marginals;
+        # but in float32 a histogram is kept in thousands of rows.
+        if self._is_double and math.prod([each.length for each in self.partitions]) <= self.logits.shape[0]:
+            return self._joint(self.partitions)
+        return {name: pair for each in self.partitions for name, pair in self._joint((each,)).items()}
+
+    def _joint(self, partitions: tuple["Partition", ...]) -> dict[str, Pair]:
         xp = self.backend.xp
+        lengths = tuple(each.length for each in partitions)
+        length = math.prod(lengths)
+        first, *rest = partitions
+        places = first.places(self)
+        for each in rest:
+            places = each.length * places + each.places(self)
         if self._has_hard_labels:
             labels, weights = self._known
-            places = places + length * xp.astype(labels, places.dtype)
+            places = places + length * xp.astype(labels, xp.int32)
             weights = xp.ones_like(labels) if weights is None else weights
             both = segment_total(weights, places, 2 * length)
         else:
             positive, negative = self.masses
             both = segment_total(xp.concat([negative, positive]), xp.concat([places, places + length]), 2 * length)
-        return Pair(*(xp.reshape(part, (2, length)) for part in both))
+        joint = both.map(lambda part: xp.reshape(part, (2, *lengths)))
+        if len(partitions) == 1:
+            return {partitions[0].name: joint}
+        axes = range(1, len(lengths) + 1)
+        others = [tuple(axis for axis in axes if axis != own) for own in axes]
+        return {each.name: Pair(xp.sum(joint.hi, axis=axes)) for each, axes in zip(partitions, others, strict=True)}
+
+    @_once
+    def mass(self) -> tuple[Pair, Pair]:
+        """Σ w z and Σ w."""
+        xp = self.backend.xp
+        if self.partitions and self._is_double and not self.unknown:  # every histogram holds all
+            histogram = next(iter(self.histograms.values())).hi
+            positive = xp.sum(histogram[1, :])
+            return Pair(positive), Pair(positive + xp.sum(histogram[0, :]))
+        weights = xp.ones_like(self.labels) if self.weights is None else self.weights
+        return total(self.weigh(self.labels)), total(weights)
 
 
 class Recipe(Protocol):
@@ -281,6 +330,18 @@ class Recipe(Protocol):
 
     def measure(self, batch: Batch) -> Part:
         """The part of a batch."""
+
+
+@runtime_checkable
+class Partition(Recipe, Protocol):
+    """A recipe that reads only in which of some places each element is."""
+
+    @property
+    def length(self) -> int:
+        """The number of places."""
+
+    def places(self, batch: Batch) -> Array:
+        """Each element's place: int32, shape (n,)."""
 
 
 @dataclass(frozen=True)
@@ -303,14 +364,13 @@ class MeanSums:
     name: ClassVar[str] = "means"
 
     def measure(self, batch: Batch) -> Sums:
-        xp = batch.backend.xp
-        weights = xp.ones_like(batch.labels) if batch.weights is None else batch.weights
+        label, weight = batch.mass
         return Sums(
             {
                 "loss": total(batch.weigh(batch.losses)),
                 "prediction": total(batch.weigh(batch.predictions)),
-                "label": total(batch.weigh(batch.labels)),
-                "weight": total(weights),
+                "label": label,
+                "weight": weight,
             }
         )
 
@@ -326,9 +386,17 @@ class ThresholdCounts:
     def __post_init__(self) -> None:
         object.__setattr__(self, "events", thresholds.events(self.thresholds))
 
+    @property
+    def length(self) -> int:
+        """The number of cells."""
+        return len(self.events) + 1
+
+    def places(self, batch: Batch) -> Array:
+        """Each element's cell."""
+        return thresholds.cells(batch.predictions, batch.logits, self.events)
+
     def measure(self, batch: Batch) -> Sums:
-        cells = thresholds.cells(batch.predictions, batch.logits, self.events)
-        return Sums({"cells": batch.histogram(cells, len(self.events) + 1)})
+        return Sums({"cells": batch.histograms[self.name]})
 
     def confusion(self, threshold: float | None, part: Sums) -> Confusion:
         """Confusion masses at one of the thresholds, or for None of the class ids."""
@@ -343,9 +411,17 @@ class ScoreBuckets:
     num_thresholds: int
     name: ClassVar[str] = "buckets"
 
+    @property
+    def length(self) -> int:
+        """The number of buckets."""
+        return self.num_thresholds - 1
+
+    def places(self, batch: Batch) -> Array:
+        """Each element's bucket."""
+        return thresholds.keras_buckets(batch.predictions, self.num_thresholds)
+
     def measure(self, batch: Batch) -> Sums:
-        buckets = thresholds.keras_buckets(batch.predictions, self.num_thresholds)
-        return Sums({"buckets": batch.histogram(buckets, self.num_thresholds - 1)})
+        return Sums({"buckets": batch.histograms[self.name]})
 
     def area(self, area: Area, part: Sums) -> Array:
         """An area by the thresholds: a 0-d array."""
@@ -760,7 +836,10 @@ def _pack(pairs: Sequence[Pair]) -> Pair:
     def flat(array: Array) -> Array:
         return array[None] if array.ndim == 0 else xp.reshape(array, (-1,))
 
-    return Pair(xp.concat([flat(hi) for hi, _ in pairs]), xp.concat([flat(lo) for _, lo in pairs]))
+    hi = xp.concat([flat(pair.hi) for pair in pairs])
+    if all(isinstance(pair.lo, float) for pair in pairs):
+        return Pair(hi, xp.zeros_like(hi))
+    return Pair(hi, xp.concat([flat(pair.arrays()[1]) for pair in pairs]))
 
 
 def _unpack(array: Array, at: int, size: int, shape: tuple[int, ...]) -> Array:

@@ -17,7 +17,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 import glmheads as gh
-from glmheads import backends
+from glmheads import backends, statistics
 from glmheads.kernels import ranking
 from glmheads.kernels.curves import masses_by_score, precision_recall_area
 from glmheads.kernels.reductions import Pair
@@ -372,6 +372,41 @@ class TestBounds:
         for row in range(len(labels)):
             seen = (seen + measure(labels[row : row + 1], logits[row : row + 1], weights[row : row + 1])).settled()
         assert_holds(read(seen), exact_areas(*data))
+
+    @settings(max_examples=150)
+    @given(st.data())
+    def test_many_at_once(self, small, data):
+        """Batches of more scores than a summary holds, which wait to be taken in, between smaller ones."""
+        dtype = data.draw(st.sampled_from([np.float32, np.float64]))
+        scores = (
+            ADVERSARIAL if dtype == np.float64 else TIED | st.sampled_from([math.inf, -math.inf, -0.0, 1e30, 1e-30])
+        )
+        labels = data.draw(st.sampled_from([HARD, LABELS]))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(statistics, "_WAITING", data.draw(st.sampled_from([0, 40])))
+            head = data.draw(st.sampled_from([HEAD, gh.BinaryClassHead()]))
+            metrics = head.metrics()
+            batches = data.draw(st.lists(data_sets(st.integers(1, 60), scores, labels), min_size=1, max_size=5))
+            record = head.empty()
+            for batch in batches:
+                z, x, w = (np.asarray(a, dtype)[:, None] for a in batch)
+                head.update_metrics(metrics, {"w": w}, x, z)
+                record = record + head._measure(z, x, {"w": w})
+        labels, logits, weights = (list(itertools.chain(*parts)) for parts in zip(*batches, strict=True))
+        exact = exact_areas(labels, logits, weights if head is HEAD else [1.0] * len(labels))
+        assert_holds(read(metrics["auc"].statistics, head), exact)
+        assert_holds(read(record.settled(), head), exact)
+
+    def test_infinite_logits_after_many_finite_ones(self):
+        """They lie outside of a summary that was full before."""
+        rng = np.random.default_rng(3)
+        labels, logits = rng.integers(0, 2, 200_000), rng.normal(size=200_000)
+        logits[150_000:150_100], logits[150_100:150_200] = -math.inf, math.inf
+        found = read(in_batches(labels, logits, 50_000), gh.BinaryClassHead())["auc"]
+        ranks = rankdata(logits)
+        positives = labels.sum()
+        exact = (ranks[labels == 1].sum() - positives * (positives + 1) / 2) / (positives * (len(labels) - positives))
+        assert found[0] <= exact <= found[2]
 
     def test_bounds_before_any_data(self):
         for key, bounds in HEAD.bounds(HEAD.empty()).items():

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 import glmheads as gh
@@ -242,3 +244,41 @@ class TestBringing:
         array = torch.ones(3, requires_grad=True)
         assert backends.of(array).to_numpy(array * 2).tolist() == [2, 2, 2]
         assert not backends.of(array).detach(array * 2).requires_grad
+
+
+class TestCollect:
+    """What lies in intervals and in the gaps between them."""
+
+    @pytest.mark.parametrize("name", ["numpy", "array_api_strict"])
+    @settings(max_examples=100)
+    @given(data=st.data())
+    def test_is_a_loop(self, name, data, library):
+        lib = library(name)
+        single = data.draw(st.booleans())
+        numbers = st.integers(-9, 9).map(float) | st.sampled_from([-np.inf, np.inf, 0.25] + [0.1] * (not single))
+        dtype = np.float32 if single else np.float64
+        x = np.asarray(data.draw(st.lists(numbers, min_size=1, max_size=30)), dtype)
+        mass = st.sampled_from([0.5, 1.0, 3.0] + [1e-60] * (not single))
+        rows = data.draw(st.sampled_from(["hard", "soft", "some without"]))
+        each = {
+            "hard": st.tuples(mass, st.just(0.0)) | st.tuples(st.just(0.0), mass),
+            "soft": st.tuples(mass, mass),
+            "some without": st.tuples(mass | st.just(0.0), st.just(0.0)),
+        }[rows]
+        masses = np.asarray(data.draw(st.lists(each, min_size=len(x), max_size=len(x))), dtype).T
+        ends = sorted(data.draw(st.lists(numbers, unique=True, min_size=2, max_size=8)))
+        pairs = [ends[i : i + 2] for i in range(0, len(ends) - 1, 2)]
+        if data.draw(st.booleans()):
+            pairs = [[end, end] for end in ends]
+        lo, hi = np.asarray(pairs, np.float64).reshape(-1, 2).T
+        found = lib.backend.collect(*(lib.array(x), tuple(map(lib.array, masses)), lib.array(lo), lib.array(hi)))
+        lowest, highest, *sums = (lib.numpy(row).astype(np.float64) for row in found)
+        for cell in range(2 * len(lo) + 1):
+            above = x >= lo[cell // 2] if cell % 2 else x > (hi[cell // 2 - 1] if cell else -np.inf)
+            below = x <= hi[cell // 2] if cell % 2 else x < (lo[cell // 2] if cell < 2 * len(lo) else np.inf)
+            if not cell % 2:
+                above, below = above | (cell == 0), below | (cell == 2 * len(lo))
+            inside = above & below
+            assert_allclose([row[cell] for row in sums], masses[:, inside].sum(axis=1, dtype=np.float64), rtol=1e-12)
+            if inside.any():
+                assert (lowest[cell], highest[cell]) == (x[inside].min(), x[inside].max())

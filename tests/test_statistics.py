@@ -395,6 +395,28 @@ class TestCounts:
 # Between libraries
 
 
+class TestHistograms:
+    """Those of several partitions, which are marginals of a joint one where examples are many."""
+
+    @pytest.mark.parametrize("rows", [5, 200])
+    def test_are_those_of_each_alone(self, lib, rows):
+        rng = np.random.default_rng(0)
+        logits = rng.normal(0, 3, (rows, 1))
+        weights = rng.integers(0, 5, (rows, 1)).astype(np.float64)  # sums in any order are exact
+        thresholds = (0.2, 0.5, 0.8)
+        column = "w" if rows == 200 else None
+        both = gh.BinaryClassHead(weight_column=column, thresholds=thresholds, num_thresholds=9)
+        one = gh.BinaryClassHead(weight_column=column, thresholds=thresholds)
+        other = gh.BinaryClassHead(weight_column=column, num_thresholds=9)
+        for labels in (rng.integers(0, 2, (rows, 1)), rng.integers(0, 5, (rows, 1)) / 4):
+            arrays = [lib.array(a, "float32") for a in (labels, logits, weights)]
+            parts = [head.statistics(*arrays[:2], {"w": arrays[2]}).parts for head in (both, one, other)]
+            for name, key, alone in (("thresholds", "cells", parts[1]), ("buckets", "buckets", parts[2])):
+                together, expected = (lib.numpy(each[name][key]) for each in (parts[0], alone))
+                assert together.sum() == (weights.sum() if column else rows)
+                np.testing.assert_array_equal(together, expected)
+
+
 class TestLibraries:
     def test_left_library_wins(self, lib):
         if lib.is_lazy:

@@ -78,9 +78,12 @@ def make_traceable(cls: type) -> None:
     ``jax`` can trace a function of a record only if it knows the record's class, and is not imported for that; so a
     record asks for this whenever one is made.
     """
-    for library in ("jax", "torch"):
-        if library in sys.modules and (library, cls) not in _traceable and _load(library).make_traceable(cls):
-            _traceable.add((library, cls))
+    libraries = [name for name in ("jax", "torch") if name in sys.modules and (name, cls) not in _traceable]
+    if not libraries or ("torch" in sys.modules and _load("torch").is_compiling()):
+        return  # a compiled function can't register a class, and need not
+    for library in libraries:
+        _load(library).make_traceable(cls)
+        _traceable.add((library, cls))
 
 
 def _library(cls: type) -> str | None:

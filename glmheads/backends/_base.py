@@ -117,9 +117,12 @@ class Backend:
         """The array without the graph that autograd would keep alive with it."""
         return array
 
-    def make_traceable(self, cls: type) -> bool:
-        """Let the library's transformations see into records of `cls`; whether that could be done now."""
-        return True
+    def make_traceable(self, cls: type) -> None:
+        """Let the library's transformations see into records of `cls`."""
+
+    def is_compiling(self) -> bool:
+        """Whether the running Python code is being compiled by the library."""
+        return False
 
     # Arithmetic
 
@@ -155,6 +158,26 @@ class Backend:
         """Largest value of each segment, `empty` where a segment has none, shape (length,); `segments` ascend."""
         combine = self.xp.maximum
         return self.segment_reduce((values,), segments, length, lambda a, b: (combine(a[0], b[0]),), empty)[0]
+
+    def collect(self, x: Array, masses: tuple[Array, Array], lo: Array, hi: Array) -> list[Array]:
+        """Of the elements of `x` in each interval and in each gap: the least, the largest, and the sum of each mass.
+
+        `x` and its masses, which are not negative, have shape (n,); `lo` and `hi`, of the accumulation dtype, shape
+        (m,) with m > 0, and each interval from lo[i] to hi[i] lies above those before. The results have shape
+        (2m + 1,): the gap before each interval, the interval, and the gap behind the last. The least and the largest of
+        none are any.
+        """
+        xp = self.xp
+        x, *rest = (xp.astype(a, lo.dtype, copy=False) for a in (x, *masses))
+        order = self.argsort(x)
+        x = xp.take(x, order)
+        starts, ends = xp.searchsorted(x, lo, side="left"), xp.searchsorted(x, hi, side="right")
+        edges = xp.reshape(xp.stack([starts, ends], axis=1), (-1,))
+        zero, last = xp.zeros_like(edges[:1]), xp.full_like(edges[:1], x.shape[0])
+        starts, ends = xp.concat([zero, edges]), xp.concat([edges, last])
+        cell = xp.repeat(xp.arange(ends.shape[0], dtype=ends.dtype), ends - starts)
+        found = [xp.take(x, xp.clip(at, 0, max(0, x.shape[0] - 1))) for at in (starts, ends - 1)]
+        return found + [self.segment_sum(xp.take(mass, order), cell, ends.shape[0]) for mass in rest]
 
     def segment_reduce(
         self,

@@ -57,13 +57,12 @@ class _Jax(Backend):
     def detach(self, array: Array) -> Array:
         return jax.lax.stop_gradient(array)
 
-    def make_traceable(self, cls: Any) -> bool:
+    def make_traceable(self, cls: Any) -> None:
         jax.tree_util.register_pytree_node(
             cls,
             lambda record: (record.arrays(), record.structure()),
             lambda form, arrays: cls.from_arrays(form, arrays),
         )
-        return True
 
     def rounded(self, x: Array) -> Array:
         exponent, mantissa = (11, 52) if x.dtype == jnp.float64 else (8, 23)

@@ -54,18 +54,44 @@ class _NumPy(Backend):
         e = np.exp(x, dtype=np.float64).astype(x.dtype, copy=False)
         return e, np.log1p(e)
 
+    # NumPy sorts integers three times as fast as it finds the order of floats: of those whose high half orders as the
+    # floats do, and whose low half is what goes with them.
+
     def argsort(self, x: Array) -> Array:
-        with np.errstate(over="ignore"):
-            single = x.astype(np.float32, copy=False)
-        if single is not x and not np.array_equal(single, x):
+        single = _as_single(x)
+        if single is None:
             return np.argsort(x)
-        # NumPy sorts integers three times as fast as it finds the order of floats: of those whose high half orders as
-        # the floats do, and whose low half is the position.
-        bits = single.view(np.int32)
-        ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)
-        keys = (ordered.astype(np.int64) << 32) | np.arange(len(x))
+        keys = _ordered(single)
+        keys |= np.arange(len(x))
         keys.sort()
-        return keys & 0xFFFFFFFF
+        keys &= _LOW
+        return keys
+
+    def collect(self, x: Array, masses: tuple[Array, Array], lo: Array, hi: Array) -> list[Array]:
+        # Of two masses of which one is 0, the difference goes with the float. An interval's ends are sorted in among
+        # the others, with what no difference looks like: before all that are equal to lo, behind those equal to hi.
+        single = [_as_single(part) for part in (lo, hi, x, masses[0] - masses[1])]
+        if any(part is None for part in single) or np.count_nonzero(np.minimum(*masses)):
+            return super().collect(x, masses, lo, hi)
+        count = 2 * len(lo) + 1
+        keys = np.empty(count + len(x), dtype=np.int64)
+        keys[0] = np.iinfo(np.int64).min
+        keys[1:count:2], keys[2:count:2], keys[count:] = map(_ordered, single[:3])
+        keys[2:count:2] |= _LOW
+        keys[count:] |= np.asarray(single[3]).view(np.uint32)
+        keys.sort()
+        low = keys.astype(np.uint32)
+        is_end = low + np.uint32(1) < 2
+        at = np.flatnonzero(is_end)
+        if len(at) != count:  # some have no mass
+            return super().collect(x, masses, lo, hi)
+        low[at] = 0
+        place = 2 * np.cumsum(is_end)
+        place += low >> np.uint32(31)
+        low &= np.uint32(0x7FFFFFFF)
+        sums = np.bincount(place, weights=low.view(np.float32), minlength=2 * count + 2).reshape(-1, 2)[1:]
+        behind = np.append(at[1:], len(keys))
+        return [_floats(keys[np.minimum(at + 1, len(keys) - 1)]), _floats(keys[behind - 1]), *sums.T]
 
     def segment_sum(self, values: Array, segments: Array, length: int) -> Array:
         return np.bincount(segments, weights=values, minlength=length).astype(values.dtype, copy=False)
@@ -89,6 +115,28 @@ class _NumPy(Backend):
         out = np.empty(shape, dtype=dtype)
         blocks.fill(out, kernel, arrays)
         return out
+
+
+_LOW = 0xFFFFFFFF
+
+
+def _as_single(x: Array) -> Array | None:
+    """The numbers in float32, None if they are none there."""
+    with np.errstate(over="ignore"):
+        single = x.astype(np.float32, copy=False)
+    return single if single is x or np.array_equal(single, x) else None
+
+
+def _ordered(x: Array) -> Array:
+    """Integers, of low half 0, that order as the float32 do."""
+    bits = x.view(np.int32)
+    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64) << 32
+
+
+def _floats(ordered: Array) -> Array:
+    """The float32 of which these are the integers."""
+    bits = (ordered >> 32).astype(np.int32)
+    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(np.float32)
 
 
 BACKEND = _NumPy(np)

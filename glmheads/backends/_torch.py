@@ -32,7 +32,7 @@ class _Torch(Backend):
         return self.on_host(array) and not self.is_lazy(array)
 
     def is_traced(self, array: Array) -> bool:
-        if torch.compiler.is_compiling():
+        if self.is_compiling():
             return True
         return bool(array.device.type == "meta" or torch._C._functorch.is_functorch_wrapped_tensor(array))
 
@@ -61,18 +61,17 @@ class _Torch(Backend):
     def detach(self, array: Array) -> Array:
         return array.detach()
 
-    def make_traceable(self, cls: Any) -> bool:
+    def make_traceable(self, cls: Any) -> None:
         from torch.utils import _pytree
-
-        if torch.compiler.is_compiling():
-            return False
 
         _pytree.register_pytree_node(
             cls,
             lambda record: (record.arrays(), record.structure()),
             lambda arrays, form: cls.from_arrays(form, arrays),
         )
-        return True
+
+    def is_compiling(self) -> bool:
+        return torch.compiler.is_compiling()
 
     def segment_sum(self, values: Array, segments: Array, length: int) -> Array:
         out = torch.zeros(length, dtype=values.dtype, device=values.device)

@@ -22,7 +22,7 @@ from glmheads.kernels.elementwise import compute_dtype, is_integral, to_compute_
 from glmheads.kernels.reductions import Pair, add, divisor, reduce, total, value, weigh
 from glmheads.metrics import REGULARIZATION, Measure, Metric
 from glmheads.names import PredictionKeys, Reduction
-from glmheads.statistics import Batch, ProbabilityBins, Recipe, RegularizationSums, Statistics, Validity
+from glmheads.statistics import Batch, Partition, ProbabilityBins, Recipe, RegularizationSums, Statistics, Validity
 
 __all__ = ["Head", "Prediction", "Predictions"]
 
@@ -139,6 +139,7 @@ class Head(Configured):
         recipes: dict[str, Recipe] = {Validity.name: Validity()}
         recipes.update({measure.recipe.name: measure.recipe for measure in self._measures})
         self._recipes = recipes
+        self._partitions = tuple(recipe for recipe in recipes.values() if isinstance(recipe, Partition))
         self._config = json.dumps(self._describe(), sort_keys=True)
 
     # What it is
@@ -600,7 +601,8 @@ class Head(Configured):
             return self._record(labels, logits, weights, losses, predictions)
 
     def _record(self, *arrays: Array | None) -> Statistics:
-        batch = Batch(*(a if a is None or a.ndim == 1 else backends.of(a).xp.reshape(a, (-1,)) for a in arrays))
+        flat = [a if a is None or a.ndim == 1 else backends.of(a).xp.reshape(a, (-1,)) for a in arrays]
+        batch = Batch(self._partitions, *flat)
         return Statistics(self._config, {name: recipe.measure(batch) for name, recipe in self._recipes.items()})
 
     def empty(self, like: Array | None = None) -> Statistics:

@@ -65,7 +65,7 @@ def histogram(bins: Array, positive: Array, negative: Array, probabilities: Arra
     rows = [positive, mass * probabilities, xp.astype(mass > 0, mass.dtype) if weighted else mass]
     sums = [segment_total(row, bins, BINS) for row in rows]
     rest = segment_total(negative, bins, BINS) if weighted else add(sums[2], Pair(-sums[0].hi, -sums[0].lo))
-    return Pair(*(xp.stack(parts) for parts in zip(rest, *sums, strict=True)))
+    return Pair(*(xp.stack(parts) for parts in zip(*(pair.arrays() for pair in (rest, *sums)), strict=True)))
 
 
 def _rows(hi: Array, lo: Array) -> tuple[Array, Array, Array, Array]:

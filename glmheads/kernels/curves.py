@@ -43,10 +43,8 @@ def masses_by_score(scores: Array, positive: Pair, negative: Pair) -> Masses:
     index = xp.argsort(scores, stable=True)
     scores = xp.take(scores, index)
     group = groups(xp.concat([scores[:1] == scores[:1], scores[1:] != scores[:-1]]))
-    joined = (
-        join(Pair(xp.take(p.hi, index), xp.take(p.lo, index)), group, scores.shape[0]) for p in (positive, negative)
-    )
-    return Masses(*joined)
+    in_order = (pair.map(lambda part: xp.take(part, index)) for pair in (positive, negative))
+    return Masses(*(join(pair, group, scores.shape[0]) for pair in in_order))
 
 
 def groups(starts: Array) -> Array:
@@ -59,9 +57,8 @@ def join(pair: Pair, group: Array, length: int) -> Pair:
     """Sum of the pairs of each group, shape (length,); `group` ascends."""
     backend = backends.of(pair.hi)
     if pair.hi.dtype == backend.xp.float64:
-        hi = backend.segment_sum(value(pair), group, length)
-        return Pair(hi, backend.xp.zeros_like(hi))
-    return Pair(*backend.segment_reduce(pair, group, length, _add_pairs, 0.0))
+        return Pair(backend.segment_sum(value(pair), group, length))
+    return Pair(*backend.segment_reduce(tuple(pair.arrays()), group, length, _add_pairs, 0.0))
 
 
 def _add_pairs(p: tuple[Array, ...], q: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -75,7 +72,7 @@ def cumulative(pair: Pair) -> Array:
     if pair.hi.dtype == xp.float64:
         return xp.cumulative_sum(value(pair))
     everything = xp.zeros_like(pair.hi, dtype=xp.int32)
-    return value(Pair(*backend.scan(pair, _add_pairs, everything)))
+    return value(Pair(*backend.scan(tuple(pair.arrays()), _add_pairs, everything)))
 
 
 def _before(running: Array) -> Array:
@@ -87,7 +84,7 @@ def _before(running: Array) -> Array:
 def _from_above(pair: Pair) -> tuple[Array, Array]:
     """The masses in descending order of the score, and their running sum."""
     xp = backends.of(pair.hi).xp
-    flipped = Pair(xp.flip(pair.hi), xp.flip(pair.lo))
+    flipped = pair.map(xp.flip)
     return value(flipped), cumulative(flipped)
 
 

@@ -10,7 +10,8 @@ of the data with all positives at their lo and all negatives at their hi bounds 
 
 Slots are one array of shape (4, m), the rows lo, hi, positive and negative mass, of the accumulation dtype; in float32
 two more rows hold the low parts of the masses (see `reductions`). An empty slot has no mass and lo = hi = ∞. The shape
-of every result depends on shapes alone, unless the library trims empty slots at no cost.
+of every result depends on shapes alone, unless the library trims empty slots at no cost. Scores that wait to be taken
+in are one array of shape (3, m), the rows score, positive and negative mass, as narrow as they come.
 """
 
 from collections.abc import Callable
@@ -28,91 +29,113 @@ TARGET = 12_288
 """Slots that remain of a full one, so that bounds are about 1 / TARGET apart; the rest takes new scores."""
 
 _LO, _HI, _POSITIVE, _NEGATIVE = range(4)
+_WAITING_ROWS = 3
 
 
 def from_scores(scores: Array, positive: Array, negative: Array) -> Array:
     """Slots of scores with their masses, arrays of shape (n,); a score without mass is absent.
 
-    They ascend where the library trims empty slots, unless they are few.
+    If they are many and at hand, scores that wait.
     """
     backend = backends.of(scores)
     xp = backend.xp
-    dtype = backend.accumulation_dtype(backend.device(scores))
     absent = ~((positive > 0) | (negative > 0))
     is_zero = scores == 0
     if backend.may_have(is_zero):  # −0 and 0 sort as one
         scores = xp.where(is_zero, xp.zeros_like(scores), scores)
+    wait = backend.trims and backend.at_hand(scores) and scores.shape[0] > CAPACITY
     if backend.may_have(absent):
-        scores = xp.where(absent, xp.full_like(scores, float("inf")), scores)
-    if backend.trims and backend.at_hand(scores) and scores.shape[0] > CAPACITY:
-        order = backend.argsort(scores)
-        scores, positive, negative = (xp.take(a, order) for a in (scores, positive, negative))
+        if wait:
+            present = xp.nonzero(~absent)[0]
+            scores, positive, negative = (xp.take(a, present) for a in (scores, positive, negative))
+        else:
+            scores = xp.where(absent, xp.full_like(scores, float("inf")), scores)
+    if wait:
+        dtype = xp.result_type(scores, positive)
+        return xp.stack([xp.astype(a, dtype, copy=False) for a in (scores, positive, negative)])
+    return _slots(scores, positive, negative)
+
+
+def _slots(scores: Array, positive: Array, negative: Array) -> Array:
+    backend = backends.of(scores)
+    xp = backend.xp
+    dtype = backend.accumulation_dtype(backend.device(scores))
     scores, positive, negative = (xp.astype(a, dtype, copy=False) for a in (scores, positive, negative))
     rows = [scores, scores, positive, negative]
     zeros = [] if dtype == xp.float64 else [xp.zeros_like(scores)] * 2
     return xp.stack([*rows, *zeros])
 
 
-def concat(slots: Array, more: Array) -> Array:
-    """The slots of two summaries in one, no more than `CAPACITY`."""
-    backend = backends.of(slots)
-    xp = backend.xp
-    if backend.trims and backend.at_hand(slots) and TARGET <= slots.shape[1] <= CAPACITY < more.shape[1]:
-        taken = _take_in(slots, more)
-        if taken is not None:
-            return taken
-    both = xp.concat([slots, more], axis=1)
-    return compress(both) if both.shape[1] > CAPACITY else both
+def waits(piece: Array) -> bool:
+    """Whether a piece of a summary is scores that wait."""
+    return tuple(piece.shape[:-1]) == (_WAITING_ROWS,)
+
+
+def join_pieces(*pieces: Array) -> Array:
+    """The slots of all pieces, as they are."""
+    slots = [_slots(*(piece[row, :] for row in range(3))) if waits(piece) else piece for piece in pieces]
+    return backends.of(slots[0]).xp.concat(slots, axis=1) if len(slots) > 1 else slots[0]
+
+
+def concat(*pieces: Array) -> Array:
+    """The slots of all pieces, no more than `CAPACITY`."""
+    waiting = [piece for piece in pieces if waits(piece)]
+    slots = [piece for piece in pieces if not waits(piece)]
+    if waiting:
+        # Many scores are a summary, which takes in the others.
+        full = join_pieces(*slots) if slots else compress(join_pieces(waiting.pop(0)))
+        if waiting and TARGET // 2 <= full.shape[1] <= CAPACITY:  # fewer slots could only be heavy ones
+            taken = _take_in(full, backends.of(full).xp.concat(waiting, axis=1))
+            if taken is not None:
+                return taken
+        pieces = (full, *waiting)
+    joined = join_pieces(*pieces)
+    return compress(joined) if joined.shape[1] > CAPACITY else joined
 
 
 def _take_in(slots: Array, scores: Array) -> Array | None:
-    """The slots with many ascending scores taken in, if that is as good as `compress`, in a fraction of its time.
+    """The slots with waiting scores taken in, if that is as good as `compress`, in a fraction of its time.
 
-    A score in an interval joins it. Those between two slots extend the interval before or else behind them, if their
-    mass is no more than a slot's share and there is one; if not, each is a slot of its own. So a full summary takes in
-    data like those before and does not grow.
+    A score in an interval joins it. Those in the gap between two slots extend the interval below or else above it, if
+    their mass is no more than a slot's share and there is one; if not, they are a slot of their own. So a full summary
+    takes in data like those before and hardly grows.
     """
     backend = backends.of(slots)
     xp = backend.xp
-    s = scores[_LO, :]
-    # What is below all slots follows one of no mass.
-    slots = xp.concat([xp.full_like(slots[:, :1], 0.0), slots], axis=1)
-    slots[:_POSITIVE, 0] = -float("inf")
     lo, hi = slots[_LO, :], slots[_HI, :]
-    if not (_ascends(s) and _ascends(lo) and bool(xp.all(hi[:-1] < lo[1:]))):
+    if slots.shape[0] > 4 or not bool(xp.all(hi[:-1] < lo[1:])):
         return None
-    starts, ends = xp.searchsorted(s, lo, side="left"), xp.searchsorted(s, hi, side="right")
-    stops = xp.concat([starts[1:], xp.full_like(starts[:1], s.shape[0])])
-    # Cell 2i holds the scores in slot i, cell 2i + 1 those between it and the next.
-    sizes = xp.reshape(xp.stack([ends - starts, stops - ends], axis=1), (-1,))
-    cell = xp.repeat(xp.arange(sizes.shape[0], dtype=sizes.dtype), sizes)
-    masses = [backend.segment_sum(row, cell, sizes.shape[0]) for row in scores[_POSITIVE:, :]]
-    between = stops > ends
-    share = (xp.sum(slots[_POSITIVE:, :]) + xp.sum(scores[_POSITIVE:, :])) / TARGET
-    light = between & (sum(mass[1::2] for mass in masses) <= share)
+    s, positive, negative = (scores[row, :] for row in range(3))
+    found = backend.collect(s, (positive, negative), lo, hi)
+    lowest, highest, *in_gaps = (row[::2] for row in found)
+    in_slots = [row[1::2] for row in found[2:]]
+    in_gap = sum(in_gaps)
+    share = (xp.sum(slots[_POSITIVE:, :]) + sum(xp.sum(row) for row in found[2:])) / TARGET
+    light = (in_gap > 0) & (in_gap <= share)
     interval = hi > lo
-    up = light & interval  # extend the interval before
-    down = light & ~interval & xp.concat([interval[1:], interval[:1] & False])  # extend the one behind
-    hi = xp.where(up, xp.take(s, stops - 1), hi)
-    lo = xp.concat([lo[:1], xp.where(down[:-1], xp.take(s, xp.clip(ends[:-1], 0, s.shape[0] - 1)), lo[1:])])
-    rows = [lo, hi]
-    for row, mass in zip(slots[_POSITIVE:, :], masses, strict=True):
-        zeros = xp.zeros_like(row)
-        lowered = xp.where(down, mass[1::2], zeros)
-        rows.append(row + mass[::2] + xp.where(up, mass[1::2], zeros) + xp.concat([zeros[:1], lowered[:-1]]))
-    taken = xp.stack(rows)[:, 1:]
-    alone = between & ~up & ~down
-    if not bool(xp.any(alone)):
+    no = interval[:1] & False
+    up = light & xp.concat([no, interval])  # extend the interval below
+    down = light & ~up & xp.concat([interval, no])  # extend the one above
+    rows = [xp.where(down[:-1], lowest[:-1], lo), xp.where(up[1:], highest[1:], hi)]
+    zeros = xp.zeros_like(in_gap)
+    for row, inside, gap in zip(slots[_POSITIVE:, :], in_slots, in_gaps, strict=True):
+        rows.append(row + inside + xp.where(down, gap, zeros)[:-1] + xp.where(up, gap, zeros)[1:])
+    taken = xp.stack(rows)
+    apart = (in_gap > 0) & ~up & ~down
+    if not bool(xp.any(apart)):
         return taken
-    apart = xp.nonzero(xp.repeat(xp.reshape(xp.stack([alone & False, alone], axis=1), (-1,)), sizes))[0]
-    taken = xp.concat([taken, compress(xp.take(scores, apart, axis=1))], axis=1)
+    if bool(xp.any(apart & (in_gap > _HEAVY * share) & (highest > lowest))):
+        return None
+    where = xp.nonzero(apart)[0]
+    more = xp.stack([xp.astype(xp.take(row, where), taken.dtype) for row in (lowest, highest, *in_gaps)])
+    taken = xp.concat([taken, more], axis=1)
     if taken.shape[1] > CAPACITY:
         return compress(taken)
     return xp.take(taken, backend.argsort(taken[_LO, :]), axis=1)
 
 
-def _ascends(x: Array) -> bool:
-    return bool(backends.of(x).xp.all(x[:-1] <= x[1:]))
+_HEAVY = 4
+"""Most shares in a gap for which its scores become one slot."""
 
 
 def compress(slots: Array) -> Array:
@@ -144,15 +167,18 @@ def compress(slots: Array) -> Array:
 
 def _unit_starts(lo: Array, hi: Array) -> Array:
     """Which slots, sorted by lo, start a new unit: neither equal to the one before, nor a score in an interval."""
-    xp = backends.of(lo).xp
+    backend = backends.of(lo)
+    xp = backend.xp
     interval = hi > lo
+    equal = xp.concat([hi[:1] != hi[:1], lo[1:] == lo[:-1]])
+    if not backend.may_have(interval):
+        return ~equal
     # The intervals of one summary don't overlap, so that the last to start before a slot is the last to end before it.
     # After a merge they may: then a score may be kept apart that could have been joined, which is never wrong.
     started = xp.astype(xp.cumulative_sum(xp.astype(interval, xp.int32)), xp.int32) - xp.astype(interval, xp.int32)
     ends = xp.sort(xp.where(interval, hi, xp.full_like(hi, float("inf"))))
     last_end = xp.take(ends, xp.clip(started - 1, 0, lo.shape[0] - 1))
     inside = (started > 0) & (lo <= last_end)
-    equal = xp.concat([hi[:1] != hi[:1], lo[1:] == lo[:-1]])
     return interval | ~(inside | equal)
 
 
@@ -174,9 +200,7 @@ def _by_equal_mass(slots: Array, unit: Array) -> Array:
 def _masses(slots: Array) -> Masses:
     positive, negative = slots[_POSITIVE, :], slots[_NEGATIVE, :]
     if slots.shape[0] == 4:
-        xp = backends.of(slots).xp
-        zeros = xp.zeros_like(positive)
-        return Masses(Pair(positive, zeros), Pair(negative, zeros))
+        return Masses(Pair(positive), Pair(negative))
     return Masses(Pair(positive, slots[4, :]), Pair(negative, slots[5, :]))
 
 
@@ -198,8 +222,8 @@ def area_with_bounds(slots: Array, area: Callable[[Masses], Array]) -> Array:
     central = area(masses_by_score(middle, positive, negative))
     zeros = xp.zeros_like(lo)
     # Positives at the first half of the scores, negatives at the second.
-    positive = Pair(*(xp.concat([part, zeros]) for part in positive))
-    negative = Pair(*(xp.concat([zeros, part]) for part in negative))
+    positive = positive.map(lambda part: xp.concat([part, zeros]))
+    negative = negative.map(lambda part: xp.concat([zeros, part]))
     lower = area(masses_by_score(xp.concat([lo, hi]), positive, negative))
     upper = area(masses_by_score(xp.concat([hi, lo]), positive, negative))
     # Running sums in float64 may be wrong in every addition, those of pairs are not; 2048 covers what joining slots

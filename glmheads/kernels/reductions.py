@@ -7,7 +7,7 @@ and in float64 the sum of any number of batches is right to a few roundings in a
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from glmheads import backends
@@ -34,16 +34,24 @@ _MAX_ROWS = 4096
 
 
 class Pair(NamedTuple):
-    """The sum ``hi + lo``; |lo| is at most half a unit in the last place of hi, 0 where hi is not finite."""
+    """The sum ``hi + lo``; |lo| is at most half a unit in the last place of hi, 0 where hi is not finite.
+
+    In float64 the sum over one batch is a plain one, and its lo is the number 0.
+    """
 
     hi: Array
-    lo: Array
+    lo: Array = 0.0
+
+    def map(self, function: Callable[[Array], Array]) -> "Pair":
+        """The pair of what a linear function makes of the two."""
+        return Pair(function(self.hi), self.lo if isinstance(self.lo, float) else function(self.lo))
 
     # What `Backend.fold` asks of a record.
 
     def arrays(self) -> list[Array]:
-        """Both arrays."""
-        return [self.hi, self.lo]
+        """Both as arrays."""
+        plain = isinstance(self.lo, float)
+        return [self.hi, backends.of(self.hi).xp.zeros_like(self.hi) if plain else self.lo]
 
     def structure(self) -> tuple[()]:
         """Nothing else is there."""
@@ -64,20 +72,27 @@ def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
 
 def add(p: Pair, q: Pair) -> Pair:
     """Sum of two pairs, elementwise."""
-    xp = backends.of(p.hi).xp
+    backend = backends.of(p.hi)
+    xp = backend.xp
     plain = p.hi + q.hi
-    finite = xp.isfinite(plain)
-    zeros = xp.zeros_like(plain)
+    infinite = ~xp.isfinite(plain)
+    if not backend.may_have(infinite):
+        return _add_finite(p, q)
     # The error of an infinite sum would be a NaN.
-    s, e = two_sum(xp.where(finite, p.hi, zeros), xp.where(finite, q.hi, zeros))
-    e = e + xp.where(finite, p.lo + q.lo, zeros)
+    hi, lo = _add_finite(*(Pair(*(xp.where(infinite, xp.zeros_like(a), a) for a in pair.arrays())) for pair in (p, q)))
+    return Pair(xp.where(infinite, plain, hi), lo)
+
+
+def _add_finite(p: Pair, q: Pair) -> Pair:
+    s, e = two_sum(p.hi, q.hi)
+    e = e + (p.lo + q.lo)
     hi = backends.of(s).rounded(s + e)
-    return Pair(xp.where(finite, hi, plain), e - (hi - s))
+    return Pair(hi, e - (hi - s))
 
 
 def value(pair: Pair) -> Array:
     """The number that a pair stands for, rounded once."""
-    return pair.hi + pair.lo
+    return pair.hi if isinstance(pair.lo, float) else pair.hi + pair.lo
 
 
 def total(x: Array) -> Pair:
@@ -86,7 +101,7 @@ def total(x: Array) -> Pair:
     xp = backend.xp
     dtype = backend.accumulation_dtype(backend.device(x))
     if dtype == xp.float64:
-        return Pair(xp.sum(x, dtype=dtype), xp.zeros((), dtype=dtype, device=backend.device(x)))
+        return Pair(xp.sum(x, dtype=dtype))
     x = xp.reshape(xp.astype(x, dtype, copy=False), (-1,))
     rows = -(-x.shape[0] // _ROW)
     return _fold(xp.sum(xp.reshape(_pad(x, rows * _ROW), (rows, _ROW)), axis=1))
@@ -99,8 +114,7 @@ def segment_total(values: Array, segments: Array, length: int) -> Pair:
     dtype = backend.accumulation_dtype(backend.device(values))
     values = xp.astype(values, dtype, copy=False)
     if dtype == xp.float64:
-        hi = backend.segment_sum(values, segments, length)
-        return Pair(hi, xp.zeros_like(hi))
+        return Pair(backend.segment_sum(values, segments, length))
     count = values.shape[0]
     rows = min(max(1, -(-count // _ROW)), _MAX_ROWS)
     index = xp.arange(count, dtype=segments.dtype, device=backend.device(values)) % rows
@@ -184,7 +198,7 @@ def divisor(losses: Array, weights: Array | None, reduction: Reduction) -> Pair:
         count = xp.full(
             (), float(max(1, math.prod(losses.shape))), dtype=backend.accumulation_dtype(device), device=device
         )
-        return Pair(count, xp.zeros_like(count))
+        return Pair(count)
     each = weights if reduction == Reduction.MEAN else xp.astype(weights != 0, losses.dtype)
     return total(xp.broadcast_to(each, losses.shape))
 

@@ -72,9 +72,12 @@ def keras_buckets(probabilities: Array, num_thresholds: int) -> Array:
     p = xp.astype(probabilities, xp.float32, copy=False)
     if backend.may_have_nan(p):
         p = xp.where(xp.isnan(p), xp.zeros_like(p), p)
-    scaled = xp.ceil(p * float(num_thresholds - 1)) - 1
-    first, last = (xp.asarray(float(end), dtype=p.dtype, device=backend.device(p)) for end in (0, num_thresholds - 2))
-    return xp.astype(xp.minimum(xp.maximum(scaled, first), last), xp.int32)
+    # The least normal number in place of 0 makes the ceiling at least 1.
+    scaled = xp.clip(p, _TINY, 1.0) * float(num_thresholds - 1)
+    return xp.astype(xp.ceil(scaled), xp.int32) - 1
+
+
+_TINY = float(np.finfo(np.float32).tiny)
 
 
 def confusion(counts: Pair, event: int) -> Confusion:
