@@ -307,7 +307,7 @@ def evaluate(measure: Measure, statistics: Statistics, *, bounds: bool = False) 
     part = statistics.parts.get(measure.recipe.name)
     if part is None:
         return np.zeros(2) if bounds else np.asarray(0.0)
-    backend = backends.of(statistics.arrays()[0])
+    backend = statistics.backend
     with backend.quiet():
         if not bounds:
             result = measure.value(part)

@@ -10,11 +10,11 @@ added (means, counts at thresholds, histograms), and `Ranking`, the summary of t
 import json
 import math
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -43,6 +43,9 @@ __all__ = [
 ]
 
 
+T = TypeVar("T")
+
+
 class _once:  # noqa: N801
     """A property that is computed once; ``functools.cached_property`` takes a lock, which torch.compile refuses."""
 
@@ -59,6 +62,29 @@ class _once:  # noqa: N801
         if self.name not in instance.__dict__:
             instance.__dict__[self.name] = self.function(instance)
         return instance.__dict__[self.name]
+
+
+def _kept(owner: Any, source: Array, name: str, compute: Callable[[], T]) -> T:
+    """``compute()``, which `owner` keeps; but not what is traced where `source`, from which it comes, is not."""
+    kept: dict[str, T] = owner.__dict__
+    if name in kept:
+        return kept[name]
+    value = compute()
+    if backends.of(source).is_traced(source) or not any(backends.of(a).is_traced(a) for a in _arrays_in(value)):
+        kept[name] = value
+    return value
+
+
+def _arrays_in(value: Any) -> Iterator[Array]:
+    if isinstance(value, (Mapping, list, tuple)):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _arrays_in(each)
+    elif isinstance(value, Sums):
+        yield from _arrays_in(value.values)
+    elif isinstance(value, Ranking):
+        yield value.slots
+    elif backends.is_array(value):
+        yield value
 
 
 Area = Callable[[curves.Masses], Array]
@@ -157,7 +183,11 @@ class Ranking:
 
     def area(self, area: Area) -> Array:
         """Lower bound, value and upper bound of an area, shape (3,)."""
-        return self.call(ranking.area_with_bounds, shape=(3,), area=area)
+        shape = (len(_AREAS), 3)
+        areas: Array = _kept(
+            self, self.slots, "_areas", lambda: self.call(ranking.areas_with_bounds, shape=shape, areas=_AREAS)
+        )
+        return areas[_AREAS.index(area), ...]
 
     def padded(self) -> "Ranking":
         backend = backends.of(self.slots)
@@ -185,6 +215,7 @@ class Ranking:
         return Ranking(np.concatenate([np.stack([lo, hi]), masses.hi, masses.lo]))
 
 
+_AREAS = (curves.roc_area, curves.precision_recall_area)
 _PIECES = 64
 """Most pieces that are not joined."""
 _WAITING = 2**18
@@ -400,8 +431,9 @@ class ThresholdCounts:
 
     def confusion(self, threshold: float | None, part: Sums) -> Confusion:
         """Confusion masses at one of the thresholds, or for None of the class ids."""
-        position = [event.threshold for event in self.events].index(threshold)
-        return thresholds.confusion(part.values["cells"], position)
+        cells = part.values["cells"]
+        found = _kept(part, cells.hi, "_confusions", lambda: thresholds.confusions(cells))
+        return found[[event.threshold for event in self.events].index(threshold)]
 
 
 @dataclass(frozen=True)
@@ -606,7 +638,8 @@ class Statistics:
         return self._sums[0] if self._sums else self._rankings[0].slots
 
     @property
-    def _backend(self) -> backends.Backend:
+    def backend(self) -> backends.Backend:
+        """That of the arrays."""
         return backends.of(self._any_array)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -636,9 +669,14 @@ class Statistics:
             shown.update({f"invalid {key}": count for key, count in bad.items() if count != "0"})
         return shown
 
-    @_once
+    @property
     def parts(self) -> Mapping[str, Part]:
         """The parts by name."""
+        if not self._forms:
+            return MappingProxyType({})
+        return _kept(self, self._any_array, "_parts", self._take_apart)
+
+    def _take_apart(self) -> Mapping[str, Part]:
         found: dict[str, Part] = {}
         rankings = iter(self._rankings)
         at = 0
@@ -674,7 +712,7 @@ class Statistics:
         if not (self._forms and other._forms):
             return self if self._forms else other
         left, right = _in_one_library(self, other)
-        with left._backend.quiet():
+        with left.backend.quiet():
             if left._forms == right._forms:
                 sums = add(Pair(*left._sums), Pair(*right._sums)) if left._sums else ()
                 return left._with(sums, (a + b for a, b in zip(left._rankings, right._rankings, strict=True)))
@@ -722,7 +760,7 @@ class Statistics:
 
     def detach(self) -> "Statistics":
         """The record without the graph that autograd would keep alive with it."""
-        if not self._forms or not self._backend.has_autograd:
+        if not self._forms or not self.backend.has_autograd:
             return self
         return self.map(lambda array: backends.of(array).detach(array))
 
@@ -732,9 +770,11 @@ class Statistics:
 
         Where values are at hand, bad labels and weights are refused before they can be counted.
         """
-        part = self.parts.get(Validity.name)
         keys = ("logits", "labels", "weights")
-        return {key: part[key] if isinstance(part, Sums) else np.asarray(0.0) for key in keys}
+        part = self.parts.get(Validity.name)
+        if not isinstance(part, Sums):
+            return {key: np.asarray(0.0) for key in keys}
+        return _kept(part, self._any_array, "_counts", lambda: {key: part[key] for key in keys})
 
     # Moving
 

@@ -231,7 +231,7 @@ class TestLaw:
     def test_sums_are_those_of_the_data(self, head, data):
         whole = data.draw(data_for(head))
         found = summed(measure(head, whole))
-        eps = np.finfo(np.float32 if whole.logits.dtype == np.float16 else whole.logits.dtype).eps
+        eps = float(np.finfo(np.float32 if whole.logits.dtype == np.float16 else whole.logits.dtype).eps)
         for key, (value, size) in means_of(head, whole).items():
             assert abs(found[key] - value) <= 8 * eps * size, key
 
@@ -746,6 +746,19 @@ class TestJax:
         mean = jax.jit(jax.grad(lambda x: RANKING.results(self.statistics(labels, x, weights))["average_loss"]))(logits)
         expected = data.weights * (expit(data.logits) - data.labels) / data.weights.sum()
         np.testing.assert_allclose(np.asarray(mean), expected, atol=1e-6)
+
+    @pytest.mark.parametrize("num_thresholds", [None, 20])
+    def test_a_record_that_a_compiled_function_has_read(self, library, num_thresholds):
+        """Nothing of the trace stays with it."""
+        jax = pytest.importorskip("jax")
+        head = gh.BinaryClassHead(num_thresholds=num_thresholds, thresholds=[0.3])
+        z, x = (library("jax").array(a, "float32") for a in ([1, 0, 1], [[2.0], [0.5], [-1.0]]))
+        fresh, read = head.statistics(z, x), head.statistics(z, x)
+        expected = head.results(read)
+        for record in (fresh, read):
+            compiled = jax.jit(lambda record=record: head.results(record))()
+            for key, value in head.results(record).items():
+                assert float(value) == float(expected[key]) == pytest.approx(float(compiled[key]), rel=1e-6), key
 
 
 class TestTorch:

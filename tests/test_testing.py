@@ -226,8 +226,8 @@ def flipped_inequality_at_a_threshold(monkeypatch):
 
 @breaks("agreement")
 def off_by_one_cell(monkeypatch):
-    confusion = thresholds.confusion
-    monkeypatch.setattr(thresholds, "confusion", lambda counts, event: confusion(counts, max(event - 1, 0)))
+    confusions = thresholds.confusions
+    monkeypatch.setattr(thresholds, "confusions", lambda counts: [confusions(counts)[0], *confusions(counts)[:-1]])
     return gh.BinaryClassHead(thresholds=[0.9])
 
 
@@ -300,13 +300,13 @@ def gradient_of_other_reduction(monkeypatch):
 
 @breaks("bounds")
 def bounds_too_tight(monkeypatch):
-    whole = ranking.area_with_bounds
+    whole = ranking.areas_with_bounds
 
-    def tight(slots: Any, area: Any) -> Any:
-        lower, value, upper = whole(slots, area)
-        return np.stack([value - (value - lower) / 8, value, value + (upper - value) / 8])
+    def tight(slots: Any, areas: Any) -> Any:
+        lower, value, upper = whole(slots, areas).T
+        return np.stack([value - (value - lower) / 8, value, value + (upper - value) / 8], axis=1)
 
-    monkeypatch.setattr(ranking, "area_with_bounds", tight)
+    monkeypatch.setattr(ranking, "areas_with_bounds", tight)
     return binary()
 
 

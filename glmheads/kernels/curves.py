@@ -39,8 +39,9 @@ def masses_by_score(scores: Array, positive: Pair, negative: Pair) -> Masses:
     All arrays have shape (m,); so have the results, whose tail is 0 where scores are equal: the shape depends on shapes
     alone.
     """
-    xp = backends.of(scores).xp
-    index = xp.argsort(scores, stable=True)
+    backend = backends.of(scores)
+    xp = backend.xp
+    index = backend.argsort(scores)
     scores = xp.take(scores, index)
     group = groups(xp.concat([scores[:1] == scores[:1], scores[1:] != scores[:-1]]))
     in_order = (pair.map(lambda part: xp.take(part, index)) for pair in (positive, negative))

@@ -21,7 +21,7 @@ from glmheads.backends import Array
 from glmheads.kernels.curves import Masses, curve_points, groups, join, masses_by_score
 from glmheads.kernels.reductions import Pair, value
 
-__all__ = ["CAPACITY", "TARGET", "area_with_bounds", "compress", "concat", "from_intervals", "from_scores", "points"]
+__all__ = ["CAPACITY", "TARGET", "areas_with_bounds", "compress", "concat", "from_intervals", "from_scores", "points"]
 
 CAPACITY = 28_672
 """Most slots of a summary: 896 KiB in float64."""
@@ -204,35 +204,36 @@ def _masses(slots: Array) -> Masses:
     return Masses(Pair(positive, slots[4, :]), Pair(negative, slots[5, :]))
 
 
-def area_with_bounds(slots: Array, area: Callable[[Masses], Array]) -> Array:
-    """Lower bound, value and upper bound of an area of the data, shape (3,); the bounds are rounded outward.
+def areas_with_bounds(slots: Array, areas: tuple[Callable[[Masses], Array], ...]) -> Array:
+    """Lower bound, value and upper bound of each area of the data, shape (areas, 3); the bounds are rounded outward.
 
-    The value is that of the data with every score in the middle of its slot. `area` is a function of masses by score
+    The value is that of the data with every score in the middle of its slot. An area is a function of masses by score
     that grows when a positive moves up or a negative down, as all of `curves` do.
     """
     backend = backends.of(slots)
     xp = backend.xp
     if slots.shape[1] == 0:
-        return xp.zeros((3,), dtype=slots.dtype, device=backend.device(slots))
+        return xp.zeros((len(areas), 3), dtype=slots.dtype, device=backend.device(slots))
     lo, hi = slots[_LO, :], slots[_HI, :]
     positive, negative = _masses(slots)
     middle = lo / 2 + hi / 2
     middle = xp.where(xp.isnan(middle), xp.zeros_like(middle), middle)  # from −∞ to ∞
     middle = xp.where(lo == hi, lo, middle)  # half the least subnormal number is 0
-    central = area(masses_by_score(middle, positive, negative))
+    central = masses_by_score(middle, positive, negative)
     zeros = xp.zeros_like(lo)
     # Positives at the first half of the scores, negatives at the second.
     positive = positive.map(lambda part: xp.concat([part, zeros]))
     negative = negative.map(lambda part: xp.concat([zeros, part]))
-    lower = area(masses_by_score(xp.concat([lo, hi]), positive, negative))
-    upper = area(masses_by_score(xp.concat([hi, lo]), positive, negative))
+    lowest = masses_by_score(xp.concat([lo, hi]), positive, negative)
+    highest = masses_by_score(xp.concat([hi, lo]), positive, negative)
+    lower, value, upper = (xp.stack([area(masses) for area in areas]) for masses in (lowest, central, highest))
     # Running sums in float64 may be wrong in every addition, those of pairs are not; 2048 covers what joining slots
     # costs.
     rounding = xp.finfo(slots.dtype).eps * (64 if slots.shape[0] == 6 else 2 * slots.shape[1] + 2048)
     # An area that is tiny beside its rounding may come out as 0 or less; where it is 0 / 0 it is 0, and exact.
     is_rounded = (upper != 0) | (xp.any(positive.hi > 0) & xp.any(negative.hi > 0))
     slack = xp.where(is_rounded, xp.full_like(upper, float(rounding)), xp.zeros_like(upper))
-    return xp.clip(xp.stack([lower - slack, central, upper + slack]), 0, 1)
+    return xp.clip(xp.stack([lower - slack, value, upper + slack], axis=1), 0, 1)
 
 
 def from_intervals(masses: Masses) -> Array:

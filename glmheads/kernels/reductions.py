@@ -205,6 +205,9 @@ def divisor(losses: Array, weights: Array | None, reduction: Reduction) -> Pair:
 
 def safe_divide(a: Array, b: Array) -> Array:
     """Quotient a / b, and 0 where b is 0."""
-    xp = backends.of(b).xp
+    backend = backends.of(b)
+    xp = backend.xp
     absent = b == 0
+    if not backend.may_have(absent):
+        return a / b
     return xp.where(absent, xp.zeros_like(b), a / xp.where(absent, xp.ones_like(b), b))

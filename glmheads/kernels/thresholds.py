@@ -10,9 +10,9 @@ import numpy as np
 
 from glmheads import backends
 from glmheads.backends import Array
-from glmheads.kernels.reductions import Pair
+from glmheads.kernels.reductions import Pair, value
 
-__all__ = ["Confusion", "Event", "cells", "confusion", "events", "keras_buckets"]
+__all__ = ["Confusion", "Event", "cells", "confusions", "events", "keras_buckets"]
 
 
 class Confusion(NamedTuple):
@@ -80,17 +80,13 @@ def keras_buckets(probabilities: Array, num_thresholds: int) -> Array:
 _TINY = float(np.finfo(np.float32).tiny)
 
 
-def confusion(counts: Pair, event: int) -> Confusion:
-    """The confusion masses (0-d arrays) at one of `events`, by its position, from a histogram of `cells`."""
+def confusions(counts: Pair) -> list[Confusion]:
+    """The confusion masses (0-d arrays) at each of `events`, from a histogram of `cells`."""
     xp = backends.of(counts.hi).xp
-
-    def mass(row: int, start: int, stop: int) -> Array:
-        return xp.sum(counts.hi[row, start:stop]) + xp.sum(counts.lo[row, start:stop])
-
-    length = counts.hi.shape[1]
-    return Confusion(
-        tp=mass(1, event + 1, length),
-        fp=mass(0, event + 1, length),
-        tn=mass(0, 0, event + 1),
-        fn=mass(1, 0, event + 1),
-    )
+    # Both ends are summed, since differences of sums cancel.
+    up_to = value(counts.map(lambda part: xp.cumulative_sum(part, axis=1)))
+    from_on = value(counts.map(lambda part: xp.flip(xp.cumulative_sum(xp.flip(part, axis=1), axis=1), axis=1)))
+    return [
+        Confusion(tp=from_on[1, event + 1], fp=from_on[0, event + 1], tn=up_to[0, event], fn=up_to[1, event])
+        for event in range(counts.hi.shape[1] - 1)
+    ]

@@ -18,6 +18,7 @@ from glmheads.evaluation import Evaluation
 from glmheads.evaluation.keys import shown
 from glmheads.names import MetricKeys
 from glmheads.plots.bands import roc_curve
+from glmheads.statistics import Sums
 
 __all__ = ["render", "write"]
 
@@ -351,14 +352,15 @@ def _facts(evaluation: Evaluation) -> dict[str, list[str]]:
     """What the page is of."""
     head = evaluation.head
     column = head._weight_column
-    weight = evaluation._on_host.parts.get("means")
+    means = evaluation._on_host.parts.get("means")
+    total = [_number(float(means["weight"]), digits=12)] if isinstance(means, Sums) and column is not None else []
     facts = {
         "Sources": list(evaluation.sources),
         "Examples": [f"{evaluation.count:,}"],
         "Weight column": ["none: every example has weight 1"]
         if column is None
         else [str(getattr(column, "key", column))],
-        "Total weight": [] if weight is None or column is None else [_number(float(weight["weight"]), digits=12)],
+        "Total weight": total,
         "Slices by": [", ".join(evaluation.by)] if evaluation.by else [],
         "Smallest slice": [f"{evaluation.min_count:,} examples"] if evaluation.by and evaluation.min_count > 1 else [],
         "Head": [repr(head)],
