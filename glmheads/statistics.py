@@ -265,12 +265,11 @@ class Batch:
     @_once
     def unknown(self) -> dict[str, Array]:
         """Which elements of logits, labels and weights are NaN, for those arrays that may have any."""
-        arrays = {"logits": self.logits, "labels": self.labels, "weights": self.weights}
-        return {
-            key: self.backend.xp.isnan(array)
-            for key, array in arrays.items()
-            if array is not None and self.backend.may_have_nan(array)
-        }
+        arrays = {"logits": self.logits}
+        for key, array in (("labels", self.labels), ("weights", self.weights)):
+            if array is not None and not self.backend.at_hand(array):  # where they are at hand they were refused
+                arrays[key] = array
+        return {key: self.backend.xp.isnan(array) for key, array in arrays.items() if self.backend.may_have_nan(array)}
 
     def known(self, values: Array) -> Array:
         """The values, 0 where anything is NaN."""
@@ -283,25 +282,19 @@ class Batch:
         return bool(self.backend.accumulation_dtype(self.backend.device(self.logits)) == self.backend.xp.float64)
 
     @_once
-    def _known(self) -> tuple[Array, Array | None]:
-        """Labels and weights in the accumulation dtype, both 0 where anything is NaN."""
-        # In float32 the products of the two would be rounded more than the bounds of the areas allow for.
-        xp = self.backend.xp
-        dtype = self.backend.accumulation_dtype(self.backend.device(self.logits))
-        labels = xp.astype(self.known(self.labels), dtype, copy=False)
-        if self.weights is not None:
-            return labels, xp.astype(self.known(self.weights), dtype, copy=False)
-        return labels, self.known(xp.ones_like(labels)) if self.unknown else None
+    def _known(self) -> tuple[Array, Array]:
+        """Labels and weights, both 0 where anything is NaN."""
+        weights = self.backend.xp.ones_like(self.labels) if self.weights is None else self.weights
+        return self.known(self.labels), self.known(weights)
 
     @_once
     def masses(self) -> tuple[Array, Array]:
         """Positive mass w z and negative mass w (1 − z) of every element; none where anything is NaN."""
-        if self._has_hard_labels:  # no product is rounded
-            weights = self.backend.xp.ones_like(self.labels) if self.weights is None else self.weights
-            labels, weights = self.known(self.labels), self.known(weights)
-            return weights * labels, weights * (1 - labels)
         labels, weights = self._known
-        return (labels, 1 - labels) if weights is None else (weights * labels, weights * (1 - labels))
+        if not self._has_hard_labels:  # in float32 the products would be rounded more than the areas' bounds allow for
+            dtype = self.backend.accumulation_dtype(self.backend.device(self.logits))
+            labels, weights = (self.backend.xp.astype(a, dtype, copy=False) for a in (labels, weights))
+        return weights * labels, weights * (1 - labels)
 
     @_once
     def _has_hard_labels(self) -> bool:
@@ -328,7 +321,6 @@ class Batch:
         if self._has_hard_labels:
             labels, weights = self._known
             places = places + length * xp.astype(labels, xp.int32)
-            weights = xp.ones_like(labels) if weights is None else weights
             both = segment_total(weights, places, 2 * length)
         else:
             positive, negative = self.masses
@@ -497,7 +489,8 @@ class ProbabilityBins:
         positive, negative = batch.masses
         p = batch.known(batch.predictions)
         bins = calibration.bins(batch.known(batch.logits), p)
-        p = batch.backend.xp.astype(p, positive.dtype, copy=False)
+        # Of hard labels the masses are as narrow as the labels; their products with the probabilities must not be.
+        p = batch.backend.xp.astype(p, batch.backend.accumulation_dtype(batch.backend.device(p)), copy=False)
         weighted = batch.weights is not None
         return Sums(
             {

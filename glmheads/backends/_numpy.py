@@ -1,5 +1,6 @@
 """NumPy, on the host."""
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -61,11 +62,10 @@ class _NumPy(Backend):
         single = _as_single(x)
         if single is None:
             return np.argsort(x)
-        keys = _ordered(single)
-        keys |= np.arange(len(x))
+        keys, high, low = _keys(len(x))
+        high[:], low[:] = _ordered(single), np.arange(len(x), dtype=np.uint32)
         keys.sort()
-        keys &= _LOW
-        return keys
+        return low.astype(np.int64)
 
     def collect(self, x: Array, masses: tuple[Array, Array], lo: Array, hi: Array) -> list[Array]:
         # Of two masses of which one is 0, the difference goes with the float. An interval's ends are sorted in among
@@ -74,24 +74,25 @@ class _NumPy(Backend):
         if any(part is None for part in single) or np.count_nonzero(np.minimum(*masses)):
             return super().collect(x, masses, lo, hi)
         count = 2 * len(lo) + 1
-        keys = np.empty(count + len(x), dtype=np.int64)
-        keys[0] = np.iinfo(np.int64).min
-        keys[1:count:2], keys[2:count:2], keys[count:] = map(_ordered, single[:3])
-        keys[2:count:2] |= _LOW
-        keys[count:] |= np.asarray(single[3]).view(np.uint32)
+        keys, high, low = _keys(count + len(x))
+        high[0] = np.iinfo(np.int32).min
+        high[1:count:2], high[2:count:2], high[count:] = map(_ordered, single[:3])
+        low[0:count:2], low[1:count:2] = _LAST, 0
+        low[0] = 0
+        low[count:] = np.asarray(single[3]).view(np.uint32)
         keys.sort()
-        low = keys.astype(np.uint32)
-        is_end = low + np.uint32(1) < 2
+        mass = low.copy()
+        is_end = mass + np.uint32(1) < 2
         at = np.flatnonzero(is_end)
         if len(at) != count:  # some have no mass
             return super().collect(x, masses, lo, hi)
-        low[at] = 0
+        mass[at] = 0
         place = 2 * np.cumsum(is_end)
-        place += low >> np.uint32(31)
-        low &= np.uint32(0x7FFFFFFF)
-        sums = np.bincount(place, weights=low.view(np.float32), minlength=2 * count + 2).reshape(-1, 2)[1:]
+        place += mass >> np.uint32(31)
+        mass &= np.uint32(0x7FFFFFFF)
+        sums = np.bincount(place, weights=mass.view(np.float32), minlength=2 * count + 2).reshape(-1, 2)[1:]
         behind = np.append(at[1:], len(keys))
-        return [_floats(keys[np.minimum(at + 1, len(keys) - 1)]), _floats(keys[behind - 1]), *sums.T]
+        return [_floats(high[np.minimum(at + 1, len(keys) - 1)]), _floats(high[behind - 1]), *sums.T]
 
     def segment_sum(self, values: Array, segments: Array, length: int) -> Array:
         return np.bincount(segments, weights=values, minlength=length).astype(values.dtype, copy=False)
@@ -117,7 +118,7 @@ class _NumPy(Backend):
         return out
 
 
-_LOW = 0xFFFFFFFF
+_LAST = 0xFFFFFFFF
 
 
 def _as_single(x: Array) -> Array | None:
@@ -127,16 +128,22 @@ def _as_single(x: Array) -> Array | None:
     return single if single is x or np.array_equal(single, x) else None
 
 
+def _keys(count: int) -> tuple[Array, Array, Array]:
+    """An array of int64 and its halves: the high one, which is signed, and the low one, which is not."""
+    keys = np.empty(count, dtype=np.int64)
+    high = sys.byteorder == "little"
+    return keys, keys.view(np.int32)[high::2], keys.view(np.uint32)[not high :: 2]
+
+
 def _ordered(x: Array) -> Array:
-    """Integers, of low half 0, that order as the float32 do."""
+    """Integers that order as the float32 do."""
     bits = x.view(np.int32)
-    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64) << 32
+    return bits ^ ((bits >> 31) & 0x7FFFFFFF)
 
 
 def _floats(ordered: Array) -> Array:
     """The float32 of which these are the integers."""
-    bits = (ordered >> 32).astype(np.int32)
-    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(np.float32)
+    return (ordered ^ ((ordered >> 31) & 0x7FFFFFFF)).view(np.float32)
 
 
 BACKEND = _NumPy(np)

@@ -16,9 +16,10 @@ def split(x: Array) -> tuple[Array, Array]:
     both sides and at 0, where those of ``abs`` and ``maximum`` are not. A choice between the sides is arithmetic with
     s, exact since s is 0 or 1: ``where`` costs NumPy ten times as much when they come in random order.
     """
-    xp = backends.of(x).xp
+    backend = backends.of(x)
+    xp = backend.xp
     s = xp.astype(x >= 0, x.dtype)
-    return s, (1 - 2 * s) * x
+    return s, (1 - 2 * s) * x if backend.has_autograd else -xp.abs(x)
 
 
 def sigmoid(x: Array) -> Array:
