@@ -33,6 +33,8 @@ __all__ = [
     "REGULARIZATION",
     "Measure",
     "Metric",
+    "Seen",
+    "Waiting",
     "area_measures",
     "calibration_measures",
     "choose",
@@ -336,6 +338,84 @@ def _unless_invalid(result: Array, statistics: Statistics, measure: Measure) -> 
     return backend.xp.where(count > 0, backend.xp.full_like(result, float("nan")), result)
 
 
+@dataclass(frozen=True, eq=False)
+class Waiting:
+    """A small batch, checked and copied, that waits to be measured together with others."""
+
+    arrays: tuple[np.ndarray[Any, Any] | None, ...]
+    """Labels, logits and weights."""
+    backend: backends.Backend
+    """That of the record of the batch."""
+    config: str
+    """That of the record, too."""
+    measure: Callable[..., Statistics]
+    """What makes the record of such arrays of the backend."""
+    size: int
+    """The number of logits."""
+
+    MOST = 8192
+    """Most logits of a batch that waits: a larger one takes little longer than its share of many."""
+
+    def measured(self, *others: "Waiting") -> Statistics:
+        """The record of this batch and of others that fit."""
+        columns = zip(self.arrays, *(other.arrays for other in others), strict=True)
+        joined = (None if column[0] is None else np.concatenate(column) for column in columns)
+        return self.measure(*(None if a is None else self.backend.from_numpy(a) for a in joined))
+
+    def fits(self, other: "Waiting") -> bool:
+        """Whether both can be measured together."""
+        return (self.backend, self.config) == (other.backend, other.config) and all(
+            (one is None and two is None)
+            or (one is not None and two is not None and one.dtype == two.dtype and one.shape[1:] == two.shape[1:])
+            for one, two in zip(self.arrays, other.arrays, strict=True)
+        )
+
+
+class Seen:
+    """The data that metrics have seen: their record, and small batches of which it knows nothing yet.
+
+    It takes about 0.1 ms to measure a batch however small, and no longer to measure one of ten thousand examples.
+    """
+
+    MOST = 32_768
+    """Most logits that wait."""
+
+    def __init__(self, record: Statistics, waiting: tuple[Waiting, ...] = ()) -> None:
+        self._state = record, waiting
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Seen, (self.record,)
+
+    @property
+    def record(self) -> Statistics:
+        """The record of all data."""
+        record, waiting = self._state
+        if waiting:
+            self._state = (record + Waiting.measured(*waiting)).settled(), ()
+        return self._state[0]
+
+    def __add__(self, more: Statistics | Waiting) -> "Seen":
+        if isinstance(more, Waiting) and not self._takes(more):
+            more = more.measured()
+        if isinstance(more, Statistics):
+            return Seen((self.record + more).settled())
+        record, waiting = self._state
+        if waiting and not waiting[0].fits(more):
+            record, waiting = self.record, ()
+        both = Seen(record, (*waiting, more))
+        if sum(batch.size for batch in both._state[1]) > self.MOST:
+            _ = both.record
+        return both
+
+    def _takes(self, batch: Waiting) -> bool:
+        """Whether a batch may wait here: nothing can go wrong when it is measured later."""
+        record = self._state[0]
+        arrays = record.arrays()
+        return record.config == batch.config and (
+            not arrays or (record.backend is batch.backend and batch.backend.at_hand(arrays[0]))
+        )
+
+
 class Metric:
     """A metric and the data that it has seen.
 
@@ -354,15 +434,14 @@ class Metric:
     0.0
     """
 
-    def __init__(self, measure: Measure, statistics: Statistics, empty: Statistics) -> None:
+    def __init__(self, measure: Measure, seen: Seen) -> None:
         self._measure = measure
-        self._statistics = statistics
-        self._empty = empty
+        self._seen = self._nothing = seen
 
     @property
     def statistics(self) -> Statistics:
         """The record of the data seen since the last reset."""
-        return self._statistics
+        return self._seen.record
 
     def result(self) -> Array:
         """The value, a 0-d array of the accumulation dtype; 0 before any update.
@@ -372,18 +451,18 @@ class Metric:
         ValueError
             If the data held bad labels or weights that could not be refused when they came.
         """
-        return evaluate(self._measure, self._statistics)
+        return evaluate(self._measure, self.statistics)
 
     def bounds(self) -> Array:
         """An interval (lower, upper) that holds the exact value for the data seen, shape (2,).
 
         For an area it is as wide as the summary of the scores makes it; for any other metric both are the value.
         """
-        return evaluate(self._measure, self._statistics, bounds=True)
+        return evaluate(self._measure, self.statistics, bounds=True)
 
     def reset(self) -> None:
         """Forget the data seen; the other metrics of the head keep theirs."""
-        self._statistics = self._empty
+        self._seen = self._nothing
 
     def __repr__(self) -> str:
         return f"<Metric {self._measure.key}: {self._shown(self.result)}>"
@@ -396,7 +475,7 @@ class Metric:
 
     def _shown(self, read: Callable[[], Array]) -> str:
         """What is read, as text; where that would wait for a device or compute what is lazy, where the data are."""
-        arrays = self._statistics.arrays()
+        arrays = self.statistics.arrays()
         if not arrays:
             return "no data"
         backend = backends.of(arrays[0])
@@ -409,10 +488,10 @@ class Metric:
         return " to ".join(f"{value:.6g}" for value in np.ravel(found))
 
 
-def update(metrics: Iterable[Metric], add: Callable[[Statistics], Statistics]) -> None:
-    """Replace the record of every metric by ``add`` of it; none is changed if one can't be."""
+def update(metrics: Iterable[Metric], add: Callable[[Seen], Seen]) -> None:
+    """Replace what every metric has seen by ``add`` of it; none is changed if one can't be."""
     metrics = list(metrics)
-    records: dict[int, Statistics] = {id(metric._statistics): metric._statistics for metric in metrics}
-    updated: Mapping[int, Statistics] = {key: add(record) for key, record in records.items()}
+    seen = {id(metric._seen): metric._seen for metric in metrics}
+    updated = {key: add(each) for key, each in seen.items()}
     for metric in metrics:
-        metric._statistics = updated[id(metric._statistics)]
+        metric._seen = updated[id(metric._seen)]

@@ -265,11 +265,12 @@ class Batch:
     @_once
     def unknown(self) -> dict[str, Array]:
         """Which elements of logits, labels and weights are NaN, for those arrays that may have any."""
-        arrays = {"logits": self.logits}
-        for key, array in (("labels", self.labels), ("weights", self.weights)):
-            if array is not None and not self.backend.at_hand(array):  # where they are at hand they were refused
-                arrays[key] = array
-        return {key: self.backend.xp.isnan(array) for key, array in arrays.items() if self.backend.may_have_nan(array)}
+        arrays = {"logits": self.logits, "labels": self.labels, "weights": self.weights}
+        return {
+            key: self.backend.xp.isnan(array)
+            for key, array in arrays.items()
+            if array is not None and self.backend.may_have_nan(array)
+        }
 
     def known(self, values: Array) -> Array:
         """The values, 0 where anything is NaN."""

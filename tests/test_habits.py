@@ -571,7 +571,7 @@ class TestMetrics:
         jax = pytest.importorskip("jax")
         head = gh.RegressionHead()
         statistics = jax.jit(head.statistics)(jax.numpy.asarray([math.nan]), jax.numpy.asarray([[1.0]]))
-        metric = gh.Metric(head._measures[0], statistics, head.empty())
+        metric = gh.Metric(head._measures[0], metrics.Seen(statistics))
         assert repr(metric) == "<Metric average_loss: of data with bad labels or weights>"
 
 

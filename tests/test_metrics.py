@@ -1,6 +1,7 @@
 """Metrics: their values against scikit-learn, and how they are kept, reset, refused and read."""
 
 import gc
+import pickle
 import weakref
 from functools import cache
 from typing import Any
@@ -295,6 +296,100 @@ BAD = {
     "weights": [-1.0, np.nan, np.inf],
 }
 each_bad = pytest.mark.parametrize(("argument", "bad"), [(key, value) for key in BAD for value in BAD[key]])
+
+
+class TestSmallBatches:
+    """They wait, and are measured together; nobody can tell."""
+
+    HEADS = (HEAD, gh.BinaryClassHead(num_thresholds=20), gh.RegressionHead(label_dimension=2, weight_column="w"))
+
+    @staticmethod
+    def batches(head: gh.Head, count: int, rows: int = 1500) -> list[tuple[np.ndarray, ...]]:
+        rng = np.random.default_rng(count)
+        shape = (rows, head.logits_dimension)
+        return [
+            (rng.integers(0, 2, shape).astype(np.float32), rng.normal(size=shape).astype(np.float32), rng.random(shape))
+            for _ in range(count)
+        ]
+
+    @pytest.mark.parametrize("name", ["numpy", "torch", "array_api_strict"])
+    @pytest.mark.parametrize("head", HEADS, ids=["binary", "keras", "regression"])
+    def test_are_those_of_all_at_once(self, library, name, head):
+        lib = library(name)
+        metrics = head.metrics()
+        given = self.batches(head, 40)
+        for index, (labels, logits, weights) in enumerate(given):
+            # Whoever gives them may use the arrays again.
+            arrays = [np.empty_like(a) for a in (labels, logits, weights)]
+            for array, source in zip(arrays, (labels, logits, weights), strict=True):
+                array[...] = source
+            brought = [lib.array(a) for a in arrays]
+            head.update_metrics(metrics, {"w": brought[2]}, brought[1], brought[0])
+            for array in arrays:
+                array[...] = 7
+            if index in (0, 17):  # reading in between changes nothing
+                values(metrics)
+        labels, logits, weights = (np.concatenate(column) for column in zip(*given, strict=True))
+        expected = floats(head.results(head.statistics(labels, logits, {"w": weights})))
+        for key, value in values(metrics).items():
+            assert value == pytest.approx(expected[key], rel=1e-6, abs=1e-4 if "auc" in key else 0), key
+        assert backends.of(next(iter(metrics.values())).statistics.arrays()[0]) is lib.backend
+
+    def test_of_other_dtypes_are_not_mixed(self):
+        """Probabilities are compared with thresholds in the dtype of the logits."""
+        head = gh.BinaryClassHead(thresholds=[0.7])
+        logits = np.log(np.asarray([[0.7 / 0.3]]))
+        logits = np.concatenate([logits, np.nextafter(logits, 9), np.nextafter(logits, -9)])
+        labels = np.asarray([[1], [1], [1]])
+        alone = []
+        together = head.metrics()
+        for dtype in (np.float32, np.float64, np.float32):
+            head.update_metrics(together, None, logits.astype(dtype), labels)
+            alone.append(head.statistics(labels, logits.astype(dtype)))
+        expected = floats(head.results(alone[0] + alone[1] + alone[2]))
+        assert values(together) == expected
+
+    def test_of_several_libraries(self, library):
+        torch = library("torch")
+        metrics = HEAD.metrics()
+        for labels, logits, weights in self.batches(HEAD, 2, rows=9):
+            HEAD.update_metrics(metrics, {"w": weights}, logits, labels)
+            HEAD.update_metrics(metrics, {"w": torch.array(weights)}, torch.array(logits), torch.array(labels))
+        assert float(metrics["average_loss"].statistics.parts["means"]["weight"]) == pytest.approx(
+            sum(2 * w.sum() for _, _, w in self.batches(HEAD, 2, rows=9)), rel=1e-6
+        )
+
+    def test_bad_values_are_refused_at_once(self):
+        metrics = HEAD.metrics()
+        labels, logits, weights = self.batches(HEAD, 1, rows=5)[0]
+        HEAD.update_metrics(metrics, {"w": weights}, logits, labels)
+        with pytest.raises(ValueError, match=r"Labels must be <= 2 - 1; 5 of 5 labels are not: 3 at 0"):
+            HEAD.update_metrics(metrics, {"w": weights}, logits, labels * 0 + 3)
+        with pytest.raises(ValueError, match="weights must be finite"):
+            HEAD.update_metrics(metrics, {"w": -weights}, logits, labels)
+        assert values(metrics) == floats(HEAD.results(HEAD.statistics(labels, logits, {"w": weights})))
+
+    def test_another_head_is_refused_at_once(self):
+        labels, logits, _ = self.batches(HEAD, 1, rows=5)[0]
+        with pytest.raises(ValueError, match="differently configured"):
+            gh.BinaryClassHead().update_metrics(HEAD.metrics(), None, logits, labels)
+
+    def test_copies_are_independent(self):
+        metrics = HEAD.metrics()
+        labels, logits, weights = self.batches(HEAD, 1, rows=5)[0]
+        HEAD.update_metrics(metrics, {"w": weights}, logits, labels)
+        copied = pickle.loads(pickle.dumps(metrics))
+        before = values(metrics)
+        HEAD.update_metrics(metrics, {"w": weights}, logits, 1 - labels)
+        assert values(copied) == before != values(metrics)
+
+    def test_reset_forgets_them(self):
+        metrics = HEAD.metrics()
+        labels, logits, weights = self.batches(HEAD, 1, rows=5)[0]
+        HEAD.update_metrics(metrics, {"w": weights}, logits, labels)
+        metrics["auc"].reset()
+        assert not metrics["auc"].statistics.arrays()
+        assert metrics["accuracy"].statistics.arrays()
 
 
 class TestRefusals:

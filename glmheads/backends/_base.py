@@ -260,6 +260,10 @@ class Backend:
     # What follows runs kernels: functions of arrays with one element, or one row, for each example, and of 0-d arrays.
     # They know nothing of examples that are not theirs, so that a library may run them on one block after another.
 
+    def lend(self, arrays: Sequence[Array | None]) -> Sequence[np.ndarray[Any, Any] | None] | None:
+        """The arrays as NumPy arrays of the same memory where blocks of them are computed so; else None."""
+        return None
+
     def runs_blocks(self, arrays: Sequence[Array | None]) -> bool:
         """Whether `fold` and `fill` run a kernel on blocks, in which values can be looked at."""
         return False

@@ -104,6 +104,9 @@ class _NumPy(Backend):
             out[segments[starts]] = np.maximum.reduceat(values, starts)
         return out
 
+    def lend(self, arrays: Sequence[Array | None]) -> Sequence[np.ndarray[Any, Any] | None] | None:
+        return arrays
+
     def runs_blocks(self, arrays: Sequence[Array | None]) -> bool:
         return True
 

@@ -96,6 +96,9 @@ class _Torch(Backend):
     # On the CPU a tensor shares its memory with a NumPy array, and the blocks are NumPy's; nothing is copied. Where
     # autograd must see the operations, they are torch's own on whole tensors.
 
+    def lend(self, arrays: Sequence[Array | None]) -> Sequence[np.ndarray[Any, Any] | None] | None:
+        return _views(arrays) if self.runs_blocks(arrays) else None
+
     def runs_blocks(self, arrays: Sequence[Array | None]) -> bool:
         given = [array for array in arrays if array is not None]
         return all(self.at_hand(array) and not _differentiates(array) for array in given)

@@ -20,6 +20,7 @@ from glmheads.evaluation.keys import Key, factorize, in_order
 from glmheads.evaluation.tables import Renamed, batches, column, is_table, names, to_host
 from glmheads.families import BERNOULLI
 from glmheads.heads import Head
+from glmheads.metrics import Seen
 from glmheads.statistics import Statistics
 
 __all__ = ["Evaluator", "evaluate", "log_odds"]
@@ -170,7 +171,7 @@ class Evaluator:
         self._by = () if by is None else names("by", by)
         self._min_count = min_count
         self._reads_features = "features" in head._loss_arguments
-        self._whole = head.empty()
+        self._whole = Seen(head.empty())
         self._slices = _Slices(head)
         self.count = 0
         self.columns: tuple[str, ...] | None = None
@@ -193,10 +194,10 @@ class Evaluator:
             logits = log_odds(logits, inputs.as_weights(features, self._head._weight_column, logits))
         count = int(logits.shape[0])
         keys, codes = factorize([(name, column(given, name)) for name in self._by], count)
-        more = self._head._measure(labels, logits, features, regularization_losses).detach()
+        more = self._head._sight(labels, logits, features, regularization_losses)
         if self._by:
             self._slices.add(keys, codes, labels, logits, self._host_features(features))
-        self._whole = (self._whole + more).settled()
+        self._whole += more
         self.count += count
 
     @property
@@ -210,7 +211,7 @@ class Evaluator:
         parts = {
             key: Evaluation(self._head, statistics, count) for key, (statistics, count) in self._slices.records.items()
         }
-        return Evaluation(self._head, self._whole, self.count, self._by, in_order(parts), self._min_count)
+        return Evaluation(self._head, self._whole.record, self.count, self._by, in_order(parts), self._min_count)
 
     def _examples(self, batch: Any) -> tuple[Any, Any, Any, Any]:
         """Labels, logits or probabilities, features and regularization losses."""

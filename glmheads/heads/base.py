@@ -6,6 +6,7 @@ that an evaluation does is here, once, on top of `Head.statistics`; the subclass
 
 import inspect
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any, Self
@@ -20,7 +21,7 @@ from glmheads.families import Family
 from glmheads.heads.configuration import Configured, qualified_name
 from glmheads.kernels.elementwise import compute_dtype, is_integral, to_compute_dtype
 from glmheads.kernels.reductions import Pair, add, divisor, reduce, total, value, weigh
-from glmheads.metrics import REGULARIZATION, Measure, Metric
+from glmheads.metrics import REGULARIZATION, Measure, Metric, Seen, Waiting
 from glmheads.names import PredictionKeys, Reduction
 from glmheads.statistics import Batch, Partition, ProbabilityBins, Recipe, RegularizationSums, Statistics, Validity
 
@@ -567,7 +568,11 @@ class Head(Configured):
         self, labels: Any, logits: Any, features: Any = None, regularization_losses: Sequence[Any] | None = None
     ) -> Statistics:
         """The statistics as they come: add them to others before settling, and the areas' bounds are tighter."""
-        labels, logits, weights = self._read(labels, logits, features)
+        return self._measure_read(*self._read(labels, logits, features), features, regularization_losses)
+
+    def _measure_read(
+        self, labels: Array, logits: Array, weights: Array | None, features: Any, regularization_losses: Any
+    ) -> Statistics:
         backend = backends.of(logits)
         losses = predictions = None
         if self._losses_need_whole(logits):
@@ -576,14 +581,52 @@ class Head(Configured):
         if self._means_need_whole(logits):
             labels, logits, weights = self._prepare(labels, logits, weights)
             predictions = self._mean(logits)
-        statistics: Statistics = self._fold(
-            self._measure_block, labels, logits, weights, losses, predictions, add=Statistics.__add__
-        )
+        statistics = self._measured(labels, logits, weights, losses, predictions)
         if _has(regularization_losses):
             zero = backend.xp.zeros((), dtype=compute_dtype(logits), device=backend.device(logits))
             part = RegularizationSums.of(_sum_of(regularization_losses, zero))
             statistics = statistics.with_part(RegularizationSums.name, part)
         return statistics
+
+    def _measured(
+        self,
+        labels: Array,
+        logits: Array,
+        weights: Array | None,
+        losses: Array | None = None,
+        predictions: Array | None = None,
+    ) -> Statistics:
+        record: Statistics = self._fold(
+            self._measure_block, labels, logits, weights, losses, predictions, add=Statistics.__add__
+        )
+        return record
+
+    def _sight(
+        self, labels: Any, logits: Any, features: Any = None, regularization_losses: Sequence[Any] | None = None
+    ) -> Statistics | Waiting:
+        """What is added to the data seen: a small batch on the host as it is, checked, and of another the statistics.
+
+        Neither keeps a graph of autograd alive.
+        """
+        if backends.is_array(logits):
+            logits = backends.of(logits).detach(logits)  # what autograd would follow can't run in blocks
+        labels, logits, weights = self._read(labels, logits, features)
+        backend = backends.of(logits)
+        size = math.prod(logits.shape)
+        may_wait = (
+            size <= Waiting.MOST
+            and self._family.portable
+            and not (self._losses_need_whole(logits) or self._means_need_whole(logits))
+            and not _has(regularization_losses)
+            and not (self._is_compiled and backend.compiles)
+        )
+        if may_wait:
+            lent = backend.lend(_flat(labels, logits, weights))
+            if lent is not None:
+                self._prepare(*lent)
+                copies = tuple(None if array is None else array.copy() for array in lent)
+                return Waiting(copies, backend, self._config, self._measured, size)
+        return self._measure_read(labels, logits, weights, features, regularization_losses).detach()
 
     def _measure_block(
         self, labels: Array, logits: Array, weights: Array | None, losses: Array | None, predictions: Array | None
@@ -693,19 +736,18 @@ class Head(Configured):
         >>> float(head.evaluate(batches)["average_loss"])
         1.6666666666666667
         """
-        seen = self.empty()
+        seen = Seen(self.empty())
         for batch in batches:
             if isinstance(batch, Mapping):
-                more = self._measure(**batch)
+                seen += self._sight(**batch)
             elif isinstance(batch, (tuple, list)) and 2 <= len(batch) <= 4:
-                more = self._measure(*batch)
+                seen += self._sight(*batch)
             else:
                 raise TypeError(
                     "a batch must be a tuple (labels, logits[, features[, regularization_losses]]) or a mapping with "
                     f"these keys. Given type: {type(batch)}"
                 )
-            seen = (seen + more.detach()).settled()
-        return self.results(seen)
+        return self.results(seen.record)
 
     def _measures_of(self, statistics: Statistics) -> tuple[Measure, ...]:
         """The measures that can be read from a record of this head."""
@@ -733,8 +775,8 @@ class Head(Configured):
             If there are any, their mean over updates is among the metrics.
         """
         measures = (*self._measures, REGULARIZATION) if _has(regularization_losses) else self._measures
-        empty = self.empty()
-        return {self._key(measure): Metric(measure, empty, empty) for measure in measures}
+        nothing = Seen(self.empty())
+        return {self._key(measure): Metric(measure, nothing) for measure in measures}
 
     def update_metrics(
         self,
@@ -768,10 +810,8 @@ class Head(Configured):
         """
         if not isinstance(eval_metrics, Mapping) or not all(isinstance(m, Metric) for m in eval_metrics.values()):
             raise TypeError(f"eval_metrics must be a dict of Metric, as Head.metrics makes. Given: {eval_metrics!r}")
-        if backends.is_array(logits):
-            logits = backends.of(logits).detach(logits)  # what autograd would follow can't run in blocks
-        more = self._measure(labels, logits, features, regularization_losses).detach()
-        metrics_.update(eval_metrics.values(), lambda seen: (seen + more).settled())
+        more = self._sight(labels, logits, features, regularization_losses)
+        metrics_.update(eval_metrics.values(), lambda seen: seen + more)
         return eval_metrics
 
     # EstimatorSpec

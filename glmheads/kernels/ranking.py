@@ -84,7 +84,7 @@ def concat(*pieces: Array) -> Array:
     if waiting:
         # Many scores are a summary, which takes in the others.
         full = join_pieces(*slots) if slots else compress(join_pieces(waiting.pop(0)))
-        if waiting and TARGET // 2 <= full.shape[1] <= CAPACITY:  # fewer slots could only be heavy ones
+        if waiting and 0 < full.shape[1] <= CAPACITY:
             taken = _take_in(full, backends.of(full).xp.concat(waiting, axis=1))
             if taken is not None:
                 return taken
