@@ -34,7 +34,7 @@ def main(
     output: Annotated[Path, Option(help="Folder of the results, in which one for this device is made.")] = RESULTS,
     device: Annotated[str | None, Option(help="Name of the device's folder; else its model.")] = None,
     docs: Annotated[bool, Option("--docs", help="Write all kept records into docs/speed.md, too.")] = False,
-    measure: Annotated[bool, Option(help="If not: draw the kept record again.")] = True,
+    measure: Annotated[bool, Option(help="If not: judge and draw the kept record again.")] = True,
 ) -> None:
     groups = tuple(group or ALL)
     if unknown := set(groups) - set(ALL):
@@ -48,17 +48,18 @@ def main(
             described["versions"] |= tf_estimator.versions(setting.tf_python)
         counts = [count for count in threads or [1, 2] if count <= described["machine"]["cores"]]
         rows = list(worker.measured(groups, counts, setting, console.print))
-        record = {
+        record: tables.Record = {
             "device": name,
             **described,
             "threads": counts,
             "setting": {"groups": groups, "rounds": rounds, "largest": largest, "seed": seed},
-            "targets": targets.judged(rows, counts),
             "rows": rows,
         }
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "speed.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    record = json.loads((folder / "speed.json").read_text(encoding="utf-8"))
+    else:
+        record = json.loads((folder / "speed.json").read_text(encoding="utf-8"))
+    record["targets"] = targets.judged(record["rows"], record["threads"])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "speed.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     write(record, folder)
     if docs:
         page.write(output)

@@ -105,6 +105,14 @@ def loss(library: MakeLibrary, compiled: bool = False) -> Make:
     return make
 
 
+def jax_loss(setting: Setting) -> Contestant:
+    """A loss that the user compiles, as a training step is."""
+    there = jax()
+    import jax as jax_
+
+    return there.contestant(jax_.jit(loss_step(binary())), loss_answer, bytes_per_example=12)
+
+
 def gradient(library: MakeLibrary, compiled: bool = False) -> Make:
     """In closed form."""
 

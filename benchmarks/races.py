@@ -75,6 +75,7 @@ JAX_LOSS = Race(
     "JAX, loss",
     (10**6, LOSS_SIZE),
     {
+        "glmheads, jitted": ours.jax_loss,
         "glmheads, compiled": ours.loss(ours.jax, compiled=True),
         "optax, jitted": peers.optax_loss(),
         "optax, jitted, shape (N,)": peers.optax_loss(flat=True),

@@ -152,7 +152,11 @@ def _loss() -> list[Target]:
             at_least=1.2,
         ),
         *(
-            Target(f"JAX, loss of shape (N, 1): than {peer}", faster("JAX, loss", "glmheads, compiled", peer, 10**6), 3)
+            Target(
+                f"JAX, jitted loss of shape (N, 1): than {peer}",
+                faster("JAX, loss", "glmheads, jitted", peer, 10**6),
+                3,
+            )
             for peer in ("optax, jitted", "optax, jitted, shape (N,)")
         ),
         Target(

@@ -378,7 +378,9 @@ class Seen:
     """
 
     MOST = 32_768
-    """Most logits that wait."""
+    """Most logits that wait,"""
+    BATCHES = 64
+    """and most batches."""
 
     def __init__(self, record: Statistics, waiting: tuple[Waiting, ...] = ()) -> None:
         self._state = record, waiting
@@ -402,17 +404,18 @@ class Seen:
         record, waiting = self._state
         if waiting and not waiting[0].fits(more):
             record, waiting = self.record, ()
-        both = Seen(record, (*waiting, more))
-        if sum(batch.size for batch in both._state[1]) > self.MOST:
-            _ = both.record
-        return both
+        waiting = (*waiting, more)
+        seen = Seen(record, waiting)
+        if len(waiting) > self.BATCHES or sum(batch.size for batch in waiting) > self.MOST:
+            _ = seen.record  # which measures them
+        return seen
 
     def _takes(self, batch: Waiting) -> bool:
         """Whether a batch may wait here: nothing can go wrong when it is measured later."""
         record = self._state[0]
-        arrays = record.arrays()
+        is_empty = not record.structure()[1]
         return record.config == batch.config and (
-            not arrays or (record.backend is batch.backend and batch.backend.at_hand(arrays[0]))
+            is_empty or (record.backend is batch.backend and batch.backend.at_hand(record.any_array))
         )
 
 

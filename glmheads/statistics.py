@@ -628,13 +628,14 @@ class Statistics:
         return Statistics.__new__(Statistics)._set(self.config, self._forms, sums, rankings)
 
     @property
-    def _any_array(self) -> Array:
+    def any_array(self) -> Array:
+        """One of the arrays; there must be some."""
         return self._sums[0] if self._sums else self._rankings[0].slots
 
     @property
     def backend(self) -> backends.Backend:
         """That of the arrays."""
-        return backends.of(self._any_array)
+        return backends.of(self.any_array)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By the constructor, which tells the libraries of the class; a graph of autograd can't be copied.
@@ -668,7 +669,7 @@ class Statistics:
         """The parts by name."""
         if not self._forms:
             return MappingProxyType({})
-        return _kept(self, self._any_array, "_parts", self._take_apart)
+        return _kept(self, self.any_array, "_parts", self._take_apart)
 
     def _take_apart(self) -> Mapping[str, Part]:
         found: dict[str, Part] = {}
@@ -768,7 +769,7 @@ class Statistics:
         part = self.parts.get(Validity.name)
         if not isinstance(part, Sums):
             return {key: np.asarray(0.0) for key in keys}
-        return _kept(part, self._any_array, "_counts", lambda: {key: part[key] for key in keys})
+        return _kept(part, self.any_array, "_counts", lambda: {key: part[key] for key in keys})
 
     # Moving
 
@@ -883,7 +884,7 @@ def _unpack(array: Array, at: int, size: int, shape: tuple[int, ...]) -> Array:
 
 def _in_one_library(left: Statistics, right: Statistics) -> tuple[Statistics, Statistics]:
     """Both records in the library of one: the left one's, unless the right one alone has no values yet."""
-    one, other = left._any_array, right._any_array
+    one, other = left.any_array, right.any_array
     ours, theirs = backends.of(one), backends.of(other)
     if ours is theirs:
         here, there = ours.device(one), ours.device(other)

@@ -314,10 +314,11 @@ class TestSmallBatches:
 
     @pytest.mark.parametrize("name", ["numpy", "torch", "array_api_strict"])
     @pytest.mark.parametrize("head", HEADS, ids=["binary", "keras", "regression"])
-    def test_are_those_of_all_at_once(self, library, name, head):
+    @pytest.mark.parametrize(("count", "rows"), [(40, 1500), (150, 3)])
+    def test_are_those_of_all_at_once(self, library, name, head, count, rows):
         lib = library(name)
         metrics = head.metrics()
-        given = self.batches(head, 40)
+        given = self.batches(head, count, rows)
         for index, (labels, logits, weights) in enumerate(given):
             # Whoever gives them may use the arrays again.
             arrays = [np.empty_like(a) for a in (labels, logits, weights)]
