@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import glmheads as gh
 from glmheads import backends
 from glmheads.backends import blocks
+from glmheads.metrics import mean_measures
 
 HEADS = {
     "binary": gh.BinaryClassHead(weight_column="w", thresholds=[0.25, 0.5]),
@@ -260,6 +261,16 @@ def quick_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "compile", lambda f, **options: compiler(f, backend="aot_eager", **options))
 
 
+@pytest.fixture
+def borrowed_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NumPy arrays compiled as CuPy's are: as the tensors of PyTorch with which they share memory."""
+    pytest.importorskip("torch")
+    numpy, torch = type(backends.named("numpy")), backends.named("torch")
+    monkeypatch.setattr(numpy, "compiles", True)
+    monkeypatch.setattr(numpy, "borrows_compiler", True)
+    monkeypatch.setattr(numpy, "compile", lambda self, function: torch.compile_for(function, np.from_dlpack))
+
+
 @pytest.mark.usefixtures("quick_compiler")
 @pytest.mark.parametrize("head", ["keras", "poisson"], indirect=True)
 @pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
@@ -306,6 +317,32 @@ class TestCompiled:
         labels, logits, features = batch(head, 12)
         logits[3] = np.nan
         assert np.isnan(float(head.compiled().loss(*self.bring(library, (labels, logits, features)))))
+
+
+@pytest.mark.usefixtures("quick_compiler", "borrowed_compiler")
+@pytest.mark.parametrize("head", ["keras", "poisson"], indirect=True)
+@pytest.mark.parametrize("library", ["numpy"])
+class TestCompiledByAnotherLibrary(TestCompiled):
+    def test_results_are_the_library_s_own(self, head, library):
+        data = self.bring(library, batch(head, 40))
+        compiled = head.compiled()
+        record = compiled.statistics(*data)
+        assert all(isinstance(a, (np.ndarray, np.generic)) for a in record.arrays())
+        assert isinstance(compiled.gradient(*data), np.ndarray)
+        assert compiled.update_metrics(compiled.metrics(), data[2], data[1], data[0])
+
+    def test_functions_of_the_user_get_the_user_s_arrays(self, head, library):
+        seen = []
+
+        def loss(labels, logits):
+            seen.append(type(logits))
+            return (logits - labels) ** 2
+
+        family = gh.Family("own", loss, loss, loss, lambda x: x, (-np.inf, np.inf))
+        own = gh.Head(family=family, measures=mean_measures()).compiled()
+        own.loss(np.ones(3), np.zeros((3, 1)))
+        own.statistics(np.ones(3), np.zeros((3, 1)))
+        assert set(seen) == {np.ndarray}
 
 
 class TestCompiledHead:

@@ -32,6 +32,8 @@ class Backend:
     has_autograd = False
     compiles = False
     """Whether the library has a compiler, which `compile` uses."""
+    borrows_compiler = False
+    """Whether `compile` gives the function arrays of another library, which has the compiler."""
     borrows = False
     """Whether `fold` and `fill` may give a kernel NumPy arrays in place of this library's."""
 

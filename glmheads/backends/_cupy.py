@@ -1,5 +1,7 @@
 """CuPy, on CUDA GPUs."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import array_api_compat.cupy
@@ -15,6 +17,7 @@ __all__ = ["BACKEND"]
 class _CuPy(Backend):
     name = "cupy"
     trims = False
+    borrows_compiler = True
 
     def owns(self, array: Array) -> bool:
         return isinstance(array, cp.ndarray)
@@ -47,6 +50,29 @@ class _CuPy(Backend):
         out = cp.full(length, empty, dtype=values.dtype)
         cupyx.scatter_max(out, segments, values)
         return out
+
+
+    # cupy.fuse fuses elementwise operations and one reduction; PyTorch's compiler fuses a whole call, where it is there.
+
+    @property
+    def compiles(self) -> bool:  # type: ignore[override]
+        return _compiler() is not None
+
+    def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        compiler = _compiler()
+        return function if compiler is None else compiler.compile_for(function, cp.from_dlpack)
+
+
+@cache
+def _compiler() -> Any:
+    """PyTorch's backend, if PyTorch is installed and sees the device."""
+    try:
+        import torch
+    except ImportError:
+        return None
+    from glmheads.backends import _torch
+
+    return _torch.BACKEND if torch.cuda.is_available() else None
 
 
 BACKEND = _CuPy(array_api_compat.cupy)

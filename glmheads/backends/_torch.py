@@ -9,6 +9,7 @@ import array_api_compat.torch
 import numpy as np
 import torch
 from torch.autograd import forward_ad
+from torch.utils import _pytree
 
 from glmheads.backends import blocks
 from glmheads.backends._base import Array, Backend, Device, DType
@@ -62,8 +63,6 @@ class _Torch(Backend):
         return array.detach()
 
     def make_traceable(self, cls: Any) -> None:
-        from torch.utils import _pytree
-
         _pytree.register_pytree_node(
             cls,
             lambda record: (record.arrays(), record.structure()),
@@ -129,6 +128,18 @@ class _Torch(Backend):
         assert isinstance(function, FunctionType)
         own = FunctionType(function.__code__.replace(), function.__globals__, closure=function.__closure__)
         return torch.compile(own)
+
+    def compile_for(
+        self, function: Callable[..., Any], bring_back: Callable[[Array], Array]
+    ) -> Callable[..., Any]:
+        """`compile` for another library on the same device: arrays share their memory with tensors, both ways."""
+        compiled = self.compile(function)
+
+        def run(*arrays: Array | None) -> Any:
+            tensors = [None if array is None else torch.from_dlpack(array) for array in arrays]
+            return _pytree.tree_map_only(torch.Tensor, bring_back, compiled(*tensors))
+
+        return run
 
     def differentiable(
         self,

@@ -233,7 +233,7 @@ class Head(Configured):
 
     def _reduced_with_gradient(self, labels: Array, logits: Array, weights: Array | None) -> tuple[Array, Array]:
         scale = self._scale(labels, logits, weights)
-        if self._is_compiled:
+        if self._compiles(backends.of(logits)):
             summed, gradient = self._run(_call, self._loss_and_gradient_block, (labels, logits, weights, scale))
             gradient = backends.of(logits).xp.reshape(gradient, logits.shape)
         else:
@@ -384,7 +384,7 @@ class Head(Configured):
     def _run(self, run: Callable[..., Any], kernel: Callable[..., Any], arrays: tuple[Array | None, ...]) -> Any:
         """``run(kernel, arrays)`` with arrays that are flat and checked: compiled, or in blocks, where that can be."""
         backend = backends.of(arrays[1])
-        if self._is_compiled and backend.compiles and not backend.is_traced(arrays[1]):
+        if self._compiles(backend) and not backend.is_traced(arrays[1]):
             result, is_nan = self._compiled_kernel(backend, kernel)(*arrays)
             if backend.at_hand(is_nan) and bool(is_nan):
                 self._prepare(*_flat(*arrays)[:3])  # refuses labels and weights, which became NaN
@@ -405,12 +405,13 @@ class Head(Configured):
             raise
 
     def compiled(self) -> Self:
-        """A head like this one whose loss, derivatives and statistics are compiled for PyTorch and JAX.
+        """A head like this one whose loss, derivatives and statistics are compiled for PyTorch, JAX and CuPy.
 
         Every call, checks included, is one function under ``torch.compile`` or ``jax.jit``, with the same results to
-        rounding. The first call for a library and a dtype compiles, which takes from half a second to a minute; JAX
-        compiles for every shape of a batch, PyTorch for the first two. NumPy, which has no compiler, and CuPy compute
-        as they do without it; functions of your own (`loss_fn`, `inverse_link_fn`) are called as they are.
+        rounding. CuPy arrays are compiled by PyTorch, with which they share their memory, if it is installed and sees
+        the device. The first call for a library and a dtype compiles, which takes from half a second to a minute; JAX
+        compiles for every shape of a batch, PyTorch for the first two. NumPy and other libraries compute as they do
+        without it; functions of your own (`loss_fn`, `inverse_link_fn`) are called as they are.
 
         Examples
         --------
@@ -424,6 +425,9 @@ class Head(Configured):
         head._compiled_kernels = {}
         return head
 
+    def _compiles(self, backend: backends.Backend) -> bool:
+        return self._is_compiled and backend.compiles and (self._family.portable or not backend.borrows_compiler)
+
     def __repr__(self) -> str:
         return f"{super().__repr__()}{'.compiled()' if self._is_compiled else ''}"
 
@@ -436,13 +440,13 @@ class Head(Configured):
         if key not in self._compiled_kernels:
 
             def whole(*arrays: Array | None) -> tuple[Any, Array]:
-                xp = backend.xp
                 labels, logits, weights, *more = _flat(*arrays)
                 labels, logits, weights = self._prepare(labels, logits, weights)
                 result = kernel(labels, logits, weights, *more)
                 first = result
                 while isinstance(first, (tuple, Statistics)):
                     first = first[0] if isinstance(first, tuple) else first.arrays()[0]
+                xp = backends.of(first).xp
                 is_nan = xp.any(xp.isnan(first))
                 if kernel.__name__ == "_hessian_block":  # which may not depend on the labels
                     is_nan = is_nan | xp.any(xp.isnan(labels))
@@ -618,7 +622,7 @@ class Head(Configured):
             and self._family.portable
             and not (self._losses_need_whole(logits) or self._means_need_whole(logits))
             and not _has(regularization_losses)
-            and not (self._is_compiled and backend.compiles)
+            and not self._compiles(backend)
         )
         if may_wait:
             lent = backend.lend(_flat(labels, logits, weights))
