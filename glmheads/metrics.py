@@ -321,21 +321,23 @@ def evaluate(measure: Measure, statistics: Statistics, *, bounds: bool = False) 
 
 
 def _unless_invalid(result: Array, statistics: Statistics, measure: Measure) -> Array:
-    invalid = statistics.invalid
-    backend = backends.of(result)
-    refused = {key: invalid[key] for key in ("labels", "weights")}
-    if not backend.is_lazy(result):
-        counts = {key: int(count) for key, count in refused.items()}
-        if any(counts.values()):
-            found = " and ".join(f"{count} bad {key}" for key, count in counts.items() if count)
-            raise ValueError(
-                f"{measure.key} is of data with {found} (NaN, infinite or out of range), which could not be refused "
-                "when they came because their values were not at hand. Check them before they reach the head."
-            )
     if not statistics.parts.keys() >= {"validity"}:
         return result
-    count = sum(refused.values(), start=invalid["logits"] * float(measure.reads_logits))
-    return backend.xp.where(count > 0, backend.xp.full_like(result, float("nan")), result)
+    invalid = statistics.invalid
+    backend = backends.of(result)
+    nan = backend.xp.full_like(result, float("nan"))
+    if backend.is_lazy(result):
+        count = sum((invalid[key] for key in ("labels", "weights")), start=invalid["logits"] * measure.reads_logits)
+        return backend.xp.where(count > 0, nan, result)
+    counts = {key: int(count) for key, count in invalid.items()}
+    if counts["labels"] or counts["weights"]:
+        found = " and ".join(f"{counts[key]} bad {key}" for key in ("labels", "weights") if counts[key])
+        raise ValueError(
+            f"{measure.key} is of data with {found} (NaN, infinite or out of range), which could not be refused "
+            "when they came because their values were not at hand. Check them before they reach the head."
+        )
+    # An array also where NumPy's arithmetic gives a scalar
+    return nan if measure.reads_logits and counts["logits"] else backend.xp.reshape(result, result.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -374,7 +376,7 @@ class Waiting:
 class Seen:
     """The data that metrics have seen: their record, and small batches of which it knows nothing yet.
 
-    It takes about 0.1 ms to measure a batch however small, and no longer to measure one of ten thousand examples.
+    It takes about 0.1 ms to measure a batch however small, and less than twice that to measure ten thousand examples.
     """
 
     MOST = 32_768

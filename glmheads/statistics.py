@@ -64,13 +64,13 @@ class _once:  # noqa: N801
         return instance.__dict__[self.name]
 
 
-def _kept(owner: Any, source: Array, name: str, compute: Callable[[], T]) -> T:
-    """``compute()``, which `owner` keeps; but not what is traced where `source`, from which it comes, is not."""
+def _kept(owner: Any, name: str, compute: Callable[[], T]) -> T:
+    """``compute()``, which `owner` keeps, unless it is traced: the owner may be read again under another trace."""
     kept: dict[str, T] = owner.__dict__
     if name in kept:
         return kept[name]
     value = compute()
-    if backends.of(source).is_traced(source) or not any(backends.of(a).is_traced(a) for a in _arrays_in(value)):
+    if not any(backends.of(array).is_traced(array) for array in _arrays_in(value)):
         kept[name] = value
     return value
 
@@ -151,6 +151,11 @@ class Ranking:
         return self._pieces[0]
 
     @property
+    def array(self) -> Array:
+        """All of it: slots, or scores that wait."""
+        return self._pieces[0] if len(self._pieces) == 1 else self.slots
+
+    @property
     def backend(self) -> backends.Backend:
         """That of the slots."""
         return backends.of(self._pieces[0])
@@ -183,10 +188,10 @@ class Ranking:
 
     def area(self, area: Area) -> Array:
         """Lower bound, value and upper bound of an area, shape (3,)."""
+        if area not in _AREAS:
+            return self.call(ranking.areas_with_bounds, shape=(1, 3), areas=(area,))[0, ...]
         shape = (len(_AREAS), 3)
-        areas: Array = _kept(
-            self, self.slots, "_areas", lambda: self.call(ranking.areas_with_bounds, shape=shape, areas=_AREAS)
-        )
+        areas: Array = _kept(self, "_areas", lambda: self.call(ranking.areas_with_bounds, shape=shape, areas=_AREAS))
         return areas[_AREAS.index(area), ...]
 
     def padded(self) -> "Ranking":
@@ -289,6 +294,12 @@ class Batch:
         return self.known(self.labels), self.known(weights)
 
     @_once
+    def _wide_weights(self) -> Array:
+        """The known weights in the accumulation dtype."""
+        dtype = self.backend.accumulation_dtype(self.backend.device(self.logits))
+        return self.backend.xp.astype(self._known[1], dtype, copy=False)
+
+    @_once
     def masses(self) -> tuple[Array, Array]:
         """Positive mass w z and negative mass w (1 − z) of every element; none where anything is NaN."""
         labels, weights = self._known
@@ -320,9 +331,8 @@ class Batch:
         for each in rest:
             places = each.length * places + each.places(self)
         if self._has_hard_labels:
-            labels, weights = self._known
-            places = places + length * xp.astype(labels, xp.int32)
-            both = segment_total(weights, places, 2 * length)
+            places = places + length * xp.astype(self._known[0], xp.int32)
+            both = segment_total(self._wide_weights, places, 2 * length)
         else:
             positive, negative = self.masses
             both = segment_total(xp.concat([negative, positive]), xp.concat([places, places + length]), 2 * length)
@@ -331,18 +341,20 @@ class Batch:
             return {partitions[0].name: joint}
         axes = range(1, len(lengths) + 1)
         others = [tuple(axis for axis in axes if axis != own) for own in axes]
-        return {each.name: Pair(xp.sum(joint.hi, axis=axes)) for each, axes in zip(partitions, others, strict=True)}
+        return {each.name: Pair(xp.sum(joint.hi, axis=rest)) for each, rest in zip(partitions, others, strict=True)}
 
     @_once
     def mass(self) -> tuple[Pair, Pair]:
         """Σ w z and Σ w."""
         xp = self.backend.xp
-        if self.partitions and self._is_double and not self.unknown:  # every histogram holds all
+        if self.partitions and self.weights is None and self._is_double and self._has_hard_labels and not self.unknown:
+            # Each histogram counts all of them.
             histogram = next(iter(self.histograms.values())).hi
             positive = xp.sum(histogram[1, :])
             return Pair(positive), Pair(positive + xp.sum(histogram[0, :]))
-        weights = xp.ones_like(self.labels) if self.weights is None else self.weights
-        return total(self.weigh(self.labels)), total(weights)
+        if self.weights is None:
+            return total(self.labels), total(xp.ones_like(self.labels))
+        return total(self.weigh(self.labels)), total(self.weights if self.unknown else self._wide_weights)
 
 
 class Recipe(Protocol):
@@ -425,7 +437,7 @@ class ThresholdCounts:
     def confusion(self, threshold: float | None, part: Sums) -> Confusion:
         """Confusion masses at one of the thresholds, or for None of the class ids."""
         cells = part.values["cells"]
-        found = _kept(part, cells.hi, "_confusions", lambda: thresholds.confusions(cells))
+        found = _kept(part, "_confusions", lambda: thresholds.confusions(cells))
         return found[[event.threshold for event in self.events].index(threshold)]
 
 
@@ -630,7 +642,7 @@ class Statistics:
     @property
     def any_array(self) -> Array:
         """One of the arrays; there must be some."""
-        return self._sums[0] if self._sums else self._rankings[0].slots
+        return self._sums[0] if self._sums else self._rankings[0].array
 
     @property
     def backend(self) -> backends.Backend:
@@ -669,7 +681,7 @@ class Statistics:
         """The parts by name."""
         if not self._forms:
             return MappingProxyType({})
-        return _kept(self, self.any_array, "_parts", self._take_apart)
+        return _kept(self, "_parts", self._take_apart)
 
     def _take_apart(self) -> Mapping[str, Part]:
         found: dict[str, Part] = {}
@@ -732,7 +744,7 @@ class Statistics:
 
     def arrays(self) -> list[Array]:
         """All arrays of the record, in a fixed order."""
-        return [*self._sums, *(part.slots for part in self._rankings)]
+        return [*self._sums, *(part.array for part in self._rankings)]
 
     def structure(self) -> tuple[str, tuple[Form, ...]]:
         """What the record is beside its arrays: hashable, as a JAX pytree needs."""
@@ -769,7 +781,7 @@ class Statistics:
         part = self.parts.get(Validity.name)
         if not isinstance(part, Sums):
             return {key: np.asarray(0.0) for key in keys}
-        return _kept(part, self.any_array, "_counts", lambda: {key: part[key] for key in keys})
+        return dict(_kept(part, "_counts", lambda: {key: part[key] for key in keys}))
 
     # Moving
 
@@ -872,7 +884,7 @@ def _pack(pairs: Sequence[Pair]) -> Pair:
         return array[None] if array.ndim == 0 else xp.reshape(array, (-1,))
 
     hi = xp.concat([flat(pair.hi) for pair in pairs])
-    if all(isinstance(pair.lo, float) for pair in pairs):
+    if all(pair.is_plain for pair in pairs):
         return Pair(hi, xp.zeros_like(hi))
     return Pair(hi, xp.concat([flat(pair.arrays()[1]) for pair in pairs]))
 

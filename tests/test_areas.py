@@ -257,6 +257,17 @@ class TestKernels:
         found = gh.kernels.roc_auc(*(np.asarray(a) for a in data))
         assert float(found) == pytest.approx(float(exact_areas(*data)["auc"]), abs=1e-12)
 
+    def test_any_nan_is_the_highest(self):
+        for bits in (0x7FC00000, 0xFFC00000):  # the second is what inf * 0 is on many machines
+            scores = np.asarray([0, 1, 2, 3], np.float32)
+            scores.view(np.uint32)[0] = bits
+            found = gh.kernels.roc_auc(np.asarray([1.0, 0, 1, 0], np.float32), scores)
+            assert float(found) == 0.75
+
+    def test_scores_beyond_float64(self):
+        scores = 2**60 + np.asarray([3, 2, 1, 0])
+        assert float(gh.kernels.roc_auc(np.asarray([0.0, 1, 0, 1]), scores)) == 0.25
+
     def test_nothing_to_rank(self, lib):
         for kernel in (gh.kernels.roc_auc, gh.kernels.average_precision):
             assert float(kernel(lib.array(np.zeros(0)), lib.array(np.zeros(0)))) == 0
@@ -396,6 +407,36 @@ class TestBounds:
         exact = exact_areas(labels, logits, weights if head is HEAD else [1.0] * len(labels))
         assert_holds(read(metrics["auc"].statistics, head), exact)
         assert_holds(read(record.settled(), head), exact)
+
+    @pytest.mark.parametrize("absent", ["weight", "logit"])
+    def test_batches_of_nothing(self, small, absent):
+        """However many batches hold no score."""
+        rng = np.random.default_rng(4)
+        records = []
+        for index in range(70):
+            x, w = rng.normal(size=(40, 1)), np.ones((40, 1))
+            if index:
+                (w if absent == "weight" else x)[:] = 0 if absent == "weight" else math.nan
+            records.append(HEAD._measure(rng.integers(0, 2, (40, 1)), x, {"w": w}))
+        summed = records[0]
+        for record in records[1:]:
+            summed = summed + record
+        one, all_ = (record.settled().parts["ranking"].slots for record in (records[0], summed))
+        np.testing.assert_array_equal(one, all_)
+
+    def test_few_scores_stay_exact_in_large_batches(self):
+        """Also when new ones come between those that were there."""
+        rng = np.random.default_rng(5)
+        head = gh.BinaryClassHead()
+        for first, second in ((np.arange(10), [0.3, 0.4, 0.5]), (np.arange(3000) / 3000, np.arange(9000) / 9000)):
+            metrics = head.metrics()
+            batches = [(rng.integers(0, 2, 50_000), rng.choice(values, 50_000)) for values in (first, second)]
+            for labels, logits in batches:
+                head.update_metrics(metrics, None, logits.astype(np.float32)[:, None], labels)
+            lower, _, upper = read(metrics["auc"].statistics, head)["auc"]
+            assert upper - lower <= 1e-10
+            labels, logits = (np.concatenate(column) for column in zip(*batches, strict=True))
+            assert lower <= roc_auc_score(labels, logits.astype(np.float32)) <= upper
 
     def test_infinite_logits_after_many_finite_ones(self):
         """They lie outside of a summary that was full before."""

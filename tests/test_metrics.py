@@ -25,6 +25,7 @@ from sklearn.metrics import (
 import glmheads as gh
 from glmheads import backends
 from glmheads.kernels import ranking
+from glmheads.statistics import MeanSums
 
 THRESHOLDS = [0.2, 0.5, 0.9]
 HEAD = gh.BinaryClassHead(weight_column="w", thresholds=THRESHOLDS)
@@ -369,6 +370,22 @@ class TestSmallBatches:
         with pytest.raises(ValueError, match="weights must be finite"):
             HEAD.update_metrics(metrics, {"w": -weights}, logits, labels)
         assert values(metrics) == floats(HEAD.results(HEAD.statistics(labels, logits, {"w": weights})))
+
+    def test_a_recipe_of_the_user_s_own_refuses_at_once(self):
+        class Picky(MeanSums):
+            name = "picky"
+
+            def measure(self, batch):
+                if float(batch.logits.max()) > 100:
+                    raise ValueError("too high")
+                return super().measure(batch)
+
+        measure = gh.Measure("loss", Picky(), lambda part: part["loss"])
+        head = gh.Head(family=gh.families.GAUSSIAN, measures=[measure])
+        metrics = head.update_metrics(head.metrics(), None, np.zeros((1, 1)), np.ones(1))
+        with pytest.raises(ValueError, match="too high"):
+            head.update_metrics(metrics, None, np.full((1, 1), 101.0), np.ones(1))
+        assert float(metrics["loss"].result()) == 1
 
     def test_another_head_is_refused_at_once(self):
         labels, logits, _ = self.batches(HEAD, 1, rows=5)[0]

@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+import math
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import expit
+from sklearn.metrics import average_precision_score
 
 import glmheads as gh
 from glmheads import backends
 from glmheads.backends import blocks
 from glmheads.kernels import ranking
+from glmheads.kernels.curves import average_precision_area
 from glmheads.statistics import Sums
 
 HEADS = {
@@ -395,6 +398,28 @@ class TestCounts:
 # Between libraries
 
 
+class TestForms:
+    def test_sums_of_records_of_different_forms_lose_nothing(self):
+        head, logit = gh.RegressionHead(), np.zeros((1, 1))
+        records = [
+            head.statistics(np.asarray([label]), logit, None, losses)
+            for label, losses in ((1e16, [1.0]), (1.0, None), (-1e16, None))
+        ]
+        assert float(head.results(records[0] + records[1] + records[2])["label/mean"]) == pytest.approx(1 / 3)
+
+    def test_an_area_of_one_s_own(self):
+        head = gh.BinaryClassHead()
+        record = head.statistics(np.asarray([1, 0, 1]), np.asarray([[2.0], [0.5], [-1.0]]))
+        part = record.parts["ranking"]
+        expected = average_precision_score([1, 0, 1], [2.0, 0.5, -1.0])
+        assert float(part.area(average_precision_area)[1]) == pytest.approx(expected)
+
+    def test_counts_of_what_is_invalid_are_the_reader_s(self):
+        record = gh.RegressionHead().statistics(np.asarray([1.0]), np.asarray([[math.nan]]))
+        record.invalid.clear()
+        assert float(record.invalid["logits"]) == 1
+
+
 class TestHistograms:
     """Those of several partitions, which are marginals of a joint one where examples are many."""
 
@@ -759,6 +784,13 @@ class TestJax:
             compiled = jax.jit(lambda record=record: head.results(record))()
             for key, value in head.results(record).items():
                 assert float(value) == float(expected[key]) == pytest.approx(float(compiled[key]), rel=1e-6), key
+
+        @jax.jit
+        def nested(record):
+            inner = jax.jit(lambda x: head.results(record)["auc"] * x)(1.0)
+            return inner + head.results(record)["auc"]
+
+        assert float(nested(fresh)) == pytest.approx(2 * float(expected["auc"]))
 
 
 class TestTorch:

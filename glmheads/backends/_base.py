@@ -164,8 +164,8 @@ class Backend:
     def collect(self, x: Array, masses: tuple[Array, Array], lo: Array, hi: Array) -> list[Array]:
         """Of the elements of `x` in each interval and in each gap: the least, the largest, and the sum of each mass.
 
-        `x` and its masses, which are not negative, have shape (n,); `lo` and `hi`, of the accumulation dtype, shape
-        (m,) with m > 0, and each interval from lo[i] to hi[i] lies above those before. The results have shape
+        `x` and its masses, which are not negative, have shape (n,), `lo` and `hi`, of the accumulation dtype, shape
+        (m,), n and m > 0, and each interval from lo[i] to hi[i] lies above those before. The results have shape
         (2m + 1,): the gap before each interval, the interval, and the gap behind the last. The least and the largest of
         none are any.
         """

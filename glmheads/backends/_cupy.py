@@ -51,8 +51,7 @@ class _CuPy(Backend):
         cupyx.scatter_max(out, segments, values)
         return out
 
-
-    # cupy.fuse fuses elementwise operations and one reduction; PyTorch's compiler fuses a whole call, where it is there.
+    # cupy.fuse fuses elementwise operations and a reduction; PyTorch's compiler, where it is there, a whole call.
 
     @property
     def compiles(self) -> bool:  # type: ignore[override]
@@ -67,12 +66,10 @@ class _CuPy(Backend):
 def _compiler() -> Any:
     """PyTorch's backend, if PyTorch is installed and sees the device."""
     try:
-        import torch
+        from glmheads.backends import _torch
     except ImportError:
         return None
-    from glmheads.backends import _torch
-
-    return _torch.BACKEND if torch.cuda.is_available() else None
+    return _torch.BACKEND if _torch.BACKEND.sees_cuda() else None
 
 
 BACKEND = _CuPy(array_api_compat.cupy)

@@ -60,7 +60,7 @@ class _NumPy(Backend):
 
     def argsort(self, x: Array) -> Array:
         single = _as_single(x)
-        if single is None:
+        if single is None or self.may_have_nan(single):  # the last of all, but not as integers
             return np.argsort(x)
         keys, high, low = _keys(len(x))
         high[:], low[:] = _ordered(single), np.arange(len(x), dtype=np.uint32)
@@ -73,13 +73,13 @@ class _NumPy(Backend):
         single = [_as_single(part) for part in (lo, hi, x, masses[0] - masses[1])]
         if any(part is None for part in single) or np.count_nonzero(np.minimum(*masses)):
             return super().collect(x, masses, lo, hi)
+        *floats, signed = map(np.asarray, single)
         count = 2 * len(lo) + 1
         keys, high, low = _keys(count + len(x))
         high[0] = np.iinfo(np.int32).min
-        high[1:count:2], high[2:count:2], high[count:] = map(_ordered, single[:3])
-        low[0:count:2], low[1:count:2] = _LAST, 0
-        low[0] = 0
-        low[count:] = np.asarray(single[3]).view(np.uint32)
+        high[1:count:2], high[2:count:2], high[count:] = map(_ordered, floats)
+        low[:count:2], low[1:count:2], low[0] = _LAST, 0, 0
+        low[count:] = signed.view(np.uint32)
         keys.sort()
         mass = low.copy()
         is_end = mass + np.uint32(1) < 2
@@ -125,7 +125,9 @@ _LAST = 0xFFFFFFFF
 
 
 def _as_single(x: Array) -> Array | None:
-    """The numbers in float32, None if they are none there."""
+    """The floats in float32, None if they are none there."""
+    if x.dtype.kind != "f":
+        return None
     with np.errstate(over="ignore"):
         single = x.astype(np.float32, copy=False)
     return single if single is x or np.array_equal(single, x) else None

@@ -129,14 +129,16 @@ class _Torch(Backend):
         own = FunctionType(function.__code__.replace(), function.__globals__, closure=function.__closure__)
         return torch.compile(own)
 
-    def compile_for(
-        self, function: Callable[..., Any], bring_back: Callable[[Array], Array]
-    ) -> Callable[..., Any]:
+    def sees_cuda(self) -> bool:
+        """Whether there is a device of NVIDIA's that the library can use."""
+        return torch.cuda.is_available()
+
+    def compile_for(self, function: Callable[..., Any], bring_back: Callable[[Array], Array]) -> Callable[..., Any]:
         """`compile` for another library on the same device: arrays share their memory with tensors, both ways."""
         compiled = self.compile(function)
 
         def run(*arrays: Array | None) -> Any:
-            tensors = [None if array is None else torch.from_dlpack(array) for array in arrays]
+            tensors = [None if array is None else torch.utils.dlpack.from_dlpack(array) for array in arrays]
             return _pytree.tree_map_only(torch.Tensor, bring_back, compiled(*tensors))
 
         return run
@@ -149,7 +151,7 @@ class _Torch(Backend):
         x: Array,
         *others: Array | None,
     ) -> Array:
-        wanted = self.at_hand(x) and x.requires_grad and torch.is_grad_enabled()
+        wanted = x.requires_grad and torch.is_grad_enabled() and self.at_hand(x)
         if not wanted or not self.runs_blocks([x.detach(), *others]):
             return function(x)
         return _ClosedForm.apply(x, with_gradient, gradient)  # type: ignore[no-untyped-call]

@@ -194,7 +194,7 @@ class Evaluator:
             logits = log_odds(logits, inputs.as_weights(features, self._head._weight_column, logits))
         count = int(logits.shape[0])
         keys, codes = factorize([(name, column(given, name)) for name in self._by], count)
-        more = self._head._sight(labels, logits, features, regularization_losses)
+        more = self._head._measure_or_keep(labels, logits, features, regularization_losses)
         if self._by:
             self._slices.add(keys, codes, labels, logits, self._host_features(features))
         self._whole += more

@@ -19,7 +19,7 @@ from glmheads.display import html_table
 from glmheads.estimator_spec import EstimatorSpec, ExportOutput, ModeKeys, PredictOutput, training_op
 from glmheads.families import Family
 from glmheads.heads.configuration import Configured, qualified_name
-from glmheads.kernels.elementwise import compute_dtype, is_integral, to_compute_dtype
+from glmheads.kernels.elementwise import compute_dtype, in_dtype, is_integral, to_compute_dtype
 from glmheads.kernels.reductions import Pair, add, divisor, reduce, total, value, weigh
 from glmheads.metrics import REGULARIZATION, Measure, Metric, Seen, Waiting
 from glmheads.names import PredictionKeys, Reduction
@@ -140,6 +140,7 @@ class Head(Configured):
         recipes: dict[str, Recipe] = {Validity.name: Validity()}
         recipes.update({measure.recipe.name: measure.recipe for measure in self._measures})
         self._recipes = recipes
+        self._has_own_recipes = all(type(recipe).__module__ == Recipe.__module__ for recipe in recipes.values())
         self._partitions = tuple(recipe for recipe in recipes.values() if isinstance(recipe, Partition))
         self._config = json.dumps(self._describe(), sort_keys=True)
 
@@ -356,13 +357,12 @@ class Head(Configured):
         """What was read, checked, in one dtype of at least float32, and 0 in labels and logits where the weight is."""
         x = to_compute_dtype(logits)
         backend = backends.of(x)
-        xp = backend.xp
         some_absent = False
         if weights is not None:
-            weights, some_absent = inputs.check_weights(xp.astype(to_compute_dtype(weights), x.dtype, copy=False))
+            weights, some_absent = inputs.check_weights(in_dtype(to_compute_dtype(weights), x.dtype))
         messages = self._label_messages or (self._family.label_rule,) * 2
         labels = inputs.check_labels(to_compute_dtype(labels), weights, *self._family.label_range, messages)
-        labels = xp.astype(labels, x.dtype, copy=False)
+        labels = in_dtype(labels, x.dtype)
         if some_absent:
             absent = weights == 0
             labels, x = backend.zero_where(absent, labels), backend.zero_where(absent, x)
@@ -605,7 +605,7 @@ class Head(Configured):
         )
         return record
 
-    def _sight(
+    def _measure_or_keep(
         self, labels: Any, logits: Any, features: Any = None, regularization_losses: Sequence[Any] | None = None
     ) -> Statistics | Waiting:
         """What is added to the data seen: a small batch on the host as it is, checked, and of another the statistics.
@@ -620,6 +620,7 @@ class Head(Configured):
         may_wait = (
             size <= Waiting.MOST
             and self._family.portable
+            and self._has_own_recipes
             and not (self._losses_need_whole(logits) or self._means_need_whole(logits))
             and not _has(regularization_losses)
             and not self._compiles(backend)
@@ -743,9 +744,9 @@ class Head(Configured):
         seen = Seen(self.empty())
         for batch in batches:
             if isinstance(batch, Mapping):
-                seen += self._sight(**batch)
+                seen += self._measure_or_keep(**batch)
             elif isinstance(batch, (tuple, list)) and 2 <= len(batch) <= 4:
-                seen += self._sight(*batch)
+                seen += self._measure_or_keep(*batch)
             else:
                 raise TypeError(
                     "a batch must be a tuple (labels, logits[, features[, regularization_losses]]) or a mapping with "
@@ -814,7 +815,7 @@ class Head(Configured):
         """
         if not isinstance(eval_metrics, Mapping) or not all(isinstance(m, Metric) for m in eval_metrics.values()):
             raise TypeError(f"eval_metrics must be a dict of Metric, as Head.metrics makes. Given: {eval_metrics!r}")
-        more = self._sight(labels, logits, features, regularization_losses)
+        more = self._measure_or_keep(labels, logits, features, regularization_losses)
         metrics_.update(eval_metrics.values(), lambda seen: seen + more)
         return eval_metrics
 
@@ -899,7 +900,7 @@ def _call(kernel: Callable[..., Any], arrays: Sequence[Array | None]) -> Any:
 
 def _quotient(summed: Pair, scale: Array | None, dtype: Any) -> Array:
     result = value(summed) if scale is None else value(summed) / scale
-    return backends.of(result).xp.astype(result, dtype, copy=False)
+    return in_dtype(result, dtype)
 
 
 def _scaled(derivative: Array, weights: Array | None, scale: Array | None) -> Array:

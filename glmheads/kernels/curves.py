@@ -43,7 +43,7 @@ def masses_by_score(scores: Array, positive: Pair, negative: Pair) -> Masses:
     xp = backend.xp
     index = backend.argsort(scores)
     scores = xp.take(scores, index)
-    group = groups(xp.concat([scores[:1] == scores[:1], scores[1:] != scores[:-1]]))
+    group = groups(xp.concat([xp.ones_like(scores[:1], dtype=xp.bool), scores[1:] != scores[:-1]]))
     in_order = (pair.map(lambda part: xp.take(part, index)) for pair in (positive, negative))
     return Masses(*(join(pair, group, scores.shape[0]) for pair in in_order))
 

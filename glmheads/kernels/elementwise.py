@@ -6,7 +6,7 @@ from functools import wraps
 from glmheads import backends
 from glmheads.backends import Array
 
-__all__ = ["compute_dtype", "elementwise", "is_integral", "to_compute_dtype"]
+__all__ = ["compute_dtype", "elementwise", "in_dtype", "is_integral", "to_compute_dtype"]
 
 
 def to_compute_dtype(x: Array) -> Array:
@@ -17,7 +17,12 @@ def to_compute_dtype(x: Array) -> Array:
     TypeError
         If `x` is complex or not numeric.
     """
-    return backends.of(x).xp.astype(x, compute_dtype(x), copy=False)
+    return in_dtype(x, compute_dtype(x))
+
+
+def in_dtype(x: Array, dtype: Array) -> Array:
+    """The array in `dtype`: as it is if it has it, for which some libraries take as long as for a small batch."""
+    return x if x.dtype == dtype else backends.of(x).xp.astype(x, dtype)
 
 
 def compute_dtype(x: Array) -> Array:
@@ -63,10 +68,10 @@ def elementwise(kernel: Callable[..., Array]) -> Callable[..., Array]:
                     f"labels must be shaped like the logits: labels have shape {tuple(other.shape)}, "
                     f"logits {tuple(x.shape)}"
                 )
-            others[index] = xp.astype(to_compute_dtype(other), x.dtype, copy=False)
+            others[index] = in_dtype(to_compute_dtype(other), x.dtype)
         with backend.quiet():
             result = kernel(*others, x, **options)
         is_float = _is_real_floating(xp, logits.dtype)
-        return xp.astype(result, logits.dtype, copy=False) if is_float else result
+        return in_dtype(result, logits.dtype) if is_float else result
 
     return wrapper

@@ -79,7 +79,7 @@ def join_pieces(*pieces: Array) -> Array:
 
 def concat(*pieces: Array) -> Array:
     """The slots of all pieces, no more than `CAPACITY`."""
-    waiting = [piece for piece in pieces if waits(piece)]
+    waiting = [piece for piece in pieces if waits(piece) and piece.shape[1]]
     slots = [piece for piece in pieces if not waits(piece)]
     if waiting:
         # Many scores are a summary, which takes in the others.
@@ -124,7 +124,9 @@ def _take_in(slots: Array, scores: Array) -> Array | None:
     apart = (in_gap > 0) & ~up & ~down
     if not bool(xp.any(apart)):
         return taken
-    if bool(xp.any(apart & (in_gap > _HEAVY * share) & (highest > lowest))):
+    # While there is no interval, everything is exact, and stays so unless it is too much.
+    heavy = _HEAVY * share if bool(xp.any(interval)) else 0 * share
+    if bool(xp.any(apart & (in_gap > heavy) & (highest > lowest))):
         return None
     where = xp.nonzero(apart)[0]
     more = xp.stack([xp.astype(xp.take(row, where), taken.dtype) for row in (lowest, highest, *in_gaps)])

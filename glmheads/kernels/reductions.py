@@ -42,16 +42,20 @@ class Pair(NamedTuple):
     hi: Array
     lo: Array = 0.0
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether lo is the number 0, and no array."""
+        return type(self.lo) is float  # of NumPy's float64, it is a subclass
+
     def map(self, function: Callable[[Array], Array]) -> "Pair":
         """The pair of what a linear function makes of the two."""
-        return Pair(function(self.hi), self.lo if isinstance(self.lo, float) else function(self.lo))
+        return Pair(function(self.hi), self.lo if self.is_plain else function(self.lo))
 
     # What `Backend.fold` asks of a record.
 
     def arrays(self) -> list[Array]:
         """Both as arrays."""
-        plain = isinstance(self.lo, float)
-        return [self.hi, backends.of(self.hi).xp.zeros_like(self.hi) if plain else self.lo]
+        return [self.hi, backends.of(self.hi).xp.zeros_like(self.hi) if self.is_plain else self.lo]
 
     def structure(self) -> tuple[()]:
         """Nothing else is there."""
@@ -92,7 +96,7 @@ def _add_finite(p: Pair, q: Pair) -> Pair:
 
 def value(pair: Pair) -> Array:
     """The number that a pair stands for, rounded once."""
-    return pair.hi if isinstance(pair.lo, float) else pair.hi + pair.lo
+    return pair.hi if pair.is_plain else pair.hi + pair.lo
 
 
 def total(x: Array) -> Pair:
