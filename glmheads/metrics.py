@@ -325,19 +325,16 @@ def _unless_invalid(result: Array, statistics: Statistics, measure: Measure) -> 
         return result
     invalid = statistics.invalid
     backend = backends.of(result)
-    nan = backend.xp.full_like(result, float("nan"))
-    if backend.is_lazy(result):
-        count = sum((invalid[key] for key in ("labels", "weights")), start=invalid["logits"] * measure.reads_logits)
-        return backend.xp.where(count > 0, nan, result)
-    counts = {key: int(count) for key, count in invalid.items()}
-    if counts["labels"] or counts["weights"]:
-        found = " and ".join(f"{counts[key]} bad {key}" for key in ("labels", "weights") if counts[key])
-        raise ValueError(
-            f"{measure.key} is of data with {found} (NaN, infinite or out of range), which could not be refused "
-            "when they came because their values were not at hand. Check them before they reach the head."
-        )
-    # An array also where NumPy's arithmetic gives a scalar
-    return nan if measure.reads_logits and counts["logits"] else backend.xp.reshape(result, result.shape)
+    if not backend.is_lazy(result):
+        counts = {key: int(invalid[key]) for key in ("labels", "weights")}
+        if any(counts.values()):
+            found = " and ".join(f"{count} bad {key}" for key, count in counts.items() if count)
+            raise ValueError(
+                f"{measure.key} is of data with {found} (NaN, infinite or out of range), which could not be refused "
+                "when they came because their values were not at hand. Check them before they reach the head."
+            )
+    count = invalid["labels"] + invalid["weights"] + invalid["logits"] * float(measure.reads_logits)
+    return backend.xp.where(count > 0, backend.xp.full_like(result, float("nan")), result)
 
 
 @dataclass(frozen=True, eq=False)
