@@ -22,6 +22,7 @@ from glmheads import backends
 from glmheads.backends import blocks
 from glmheads.kernels import ranking
 from glmheads.kernels.curves import average_precision_area
+from glmheads.metrics import mean_measures, threshold_measures
 from glmheads.statistics import Sums
 
 HEADS = {
@@ -418,6 +419,26 @@ class TestForms:
         record = gh.RegressionHead().statistics(np.asarray([1.0]), np.asarray([[math.nan]]))
         record.invalid.clear()
         assert float(record.invalid["logits"]) == 1
+
+
+class TestMass:
+    """Sums of weights and of labels are no less exact where there are histograms."""
+
+    @pytest.mark.parametrize("num_thresholds", [None, 200])
+    def test_many_equal_weights(self, num_thresholds):
+        n = 131_072
+        head = gh.BinaryClassHead(weight_column="w", thresholds=[0.5], num_thresholds=num_thresholds)
+        logits, labels = np.linspace(-3, 3, n)[:, None], np.full((n, 1), 0.7)
+        for weight in (1.0, 0.1):
+            means = head.statistics(labels, logits, {"w": np.full((n, 1), weight)}).parts["means"]
+            assert float(means["weight"]) == pytest.approx(n * weight, rel=1e-15)
+            assert float(means["label"]) == pytest.approx(n * weight * 0.7, rel=1e-15)
+
+    def test_labels_of_any_size(self):
+        measures = (*mean_measures(), *threshold_measures((0.5,)))
+        head = gh.Head(family=gh.families.POISSON, measures=measures)
+        means = head.statistics(np.asarray([1e17, 3.0, 0.0]), np.zeros((3, 1))).parts["means"]
+        assert float(means["weight"]) == 3
 
 
 class TestHistograms:
