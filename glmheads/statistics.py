@@ -283,9 +283,17 @@ class Batch:
             return values
         return self.backend.zero_where(reduce(operator.or_, self.unknown.values()), values)
 
+    def wide(self, values: Array) -> Array:
+        """The values in the accumulation dtype."""
+        return self.backend.xp.astype(values, self._wide_dtype, copy=False)
+
+    @property
+    def _wide_dtype(self) -> Any:
+        return self.backend.accumulation_dtype(self.backend.device(self.logits))
+
     @property
     def _is_double(self) -> bool:
-        return bool(self.backend.accumulation_dtype(self.backend.device(self.logits)) == self.backend.xp.float64)
+        return bool(self._wide_dtype == self.backend.xp.float64)
 
     @_once
     def _known(self) -> tuple[Array, Array]:
@@ -296,16 +304,14 @@ class Batch:
     @_once
     def _wide_weights(self) -> Array:
         """The known weights in the accumulation dtype."""
-        dtype = self.backend.accumulation_dtype(self.backend.device(self.logits))
-        return self.backend.xp.astype(self._known[1], dtype, copy=False)
+        return self.wide(self._known[1])
 
     @_once
     def masses(self) -> tuple[Array, Array]:
         """Positive mass w z and negative mass w (1 − z) of every element; none where anything is NaN."""
         labels, weights = self._known
         if not self._has_hard_labels:  # in float32 the products would be rounded more than the areas' bounds allow for
-            dtype = self.backend.accumulation_dtype(self.backend.device(self.logits))
-            labels, weights = (self.backend.xp.astype(a, dtype, copy=False) for a in (labels, weights))
+            labels, weights = self.wide(labels), self._wide_weights
         return weights * labels, weights * (1 - labels)
 
     @_once
@@ -503,7 +509,7 @@ class ProbabilityBins:
         p = batch.known(batch.predictions)
         bins = calibration.bins(batch.known(batch.logits), p)
         # Of hard labels the masses are as narrow as the labels; their products with the probabilities must not be.
-        p = batch.backend.xp.astype(p, batch.backend.accumulation_dtype(batch.backend.device(p)), copy=False)
+        p = batch.wide(p)
         weighted = batch.weights is not None
         return Sums(
             {

@@ -178,7 +178,7 @@ class Backend:
         zero, last = xp.zeros_like(edges[:1]), xp.full_like(edges[:1], x.shape[0])
         starts, ends = xp.concat([zero, edges]), xp.concat([edges, last])
         cell = xp.repeat(xp.arange(ends.shape[0], dtype=ends.dtype), ends - starts)
-        found = [xp.take(x, xp.clip(at, 0, max(0, x.shape[0] - 1))) for at in (starts, ends - 1)]
+        found = [xp.take(x, xp.clip(at, 0, x.shape[0] - 1)) for at in (starts, ends - 1)]
         return found + [self.segment_sum(xp.take(mass, order), cell, ends.shape[0]) for mass in rest]
 
     def segment_reduce(

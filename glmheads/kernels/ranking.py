@@ -73,7 +73,7 @@ def waits(piece: Array) -> bool:
 
 def join_pieces(*pieces: Array) -> Array:
     """The slots of all pieces, as they are."""
-    slots = [_slots(*(piece[row, :] for row in range(3))) if waits(piece) else piece for piece in pieces]
+    slots = [_slots(*(piece[row, :] for row in range(_WAITING_ROWS))) if waits(piece) else piece for piece in pieces]
     return backends.of(slots[0]).xp.concat(slots, axis=1) if len(slots) > 1 else slots[0]
 
 
@@ -105,7 +105,7 @@ def _take_in(slots: Array, scores: Array) -> Array | None:
     lo, hi = slots[_LO, :], slots[_HI, :]
     if slots.shape[0] > 4 or not bool(xp.all(hi[:-1] < lo[1:])):
         return None
-    s, positive, negative = (scores[row, :] for row in range(3))
+    s, positive, negative = (scores[row, :] for row in range(_WAITING_ROWS))
     found = backend.collect(s, (positive, negative), lo, hi)
     lowest, highest, *in_gaps = (row[::2] for row in found)
     in_slots = [row[1::2] for row in found[2:]]
