@@ -1,13 +1,12 @@
 """Model heads on any array library: from logits to loss, predictions and metrics."""
 
 from glmheads import kernels
-from glmheads.backends.blocks import threads
-from glmheads.estimator_spec import EstimatorSpec, ModeKeys
+from glmheads.engine import threads
 from glmheads.evaluation import Evaluation, evaluate
-from glmheads.families import Family
-from glmheads.features import NumericColumn, numeric_column
+from glmheads.families import Family, Interval
 from glmheads.heads import (
     BinaryClassHead,
+    FamilyHead,
     Head,
     LogisticRegressionHead,
     PoissonRegressionHead,
@@ -15,7 +14,9 @@ from glmheads.heads import (
     binary_classification_head,
     logistic_regression_head,
 )
-from glmheads.metrics import Measure, Metric
+from glmheads.heads.estimator_spec import EstimatorSpec, ModeKeys
+from glmheads.inputs import NumericColumn, numeric_column
+from glmheads.metrics import Metric, MetricSpec
 from glmheads.names import MetricKeys, PredictionKeys, Reduction
 from glmheads.statistics import Statistics
 
@@ -26,11 +27,13 @@ __all__ = [
     "EstimatorSpec",
     "Evaluation",
     "Family",
+    "FamilyHead",
     "Head",
+    "Interval",
     "LogisticRegressionHead",
-    "Measure",
     "Metric",
     "MetricKeys",
+    "MetricSpec",
     "ModeKeys",
     "NumericColumn",
     "PoissonRegressionHead",

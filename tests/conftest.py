@@ -44,7 +44,7 @@ class Library:
     @property
     def checks_values(self) -> bool:
         """Whether bad values are refused at once, and not only counted."""
-        return self.backend.at_hand(self.array([0.0]))
+        return self.backend.is_concrete(self.array([0.0]))
 
     @property
     def has_float64(self) -> bool:

@@ -19,7 +19,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 import glmheads as gh
 from glmheads import backends, statistics
 from glmheads.kernels import ranking
-from glmheads.kernels.curves import masses_by_score, precision_recall_area
+from glmheads.kernels.curves import weights_by_score, precision_recall_area
 from glmheads.kernels.reductions import Pair
 
 HEAD = gh.BinaryClassHead(weight_column="w")
@@ -289,7 +289,7 @@ class TestPrecisionRecall:
     def area(labels: Any, scores: Any, weights: Any) -> float:
         z, x, w = (np.asarray(a) for a in (labels, scores, weights))
         pairs = (Pair(mass, np.zeros_like(mass)) for mass in (w * z, w * (1 - z)))
-        return float(precision_recall_area(masses_by_score(x, *pairs)))
+        return float(precision_recall_area(weights_by_score(x, *pairs)))
 
     @given(data_sets(st.integers(1, 20), weights=st.sampled_from([1.0, 2.0, 0.5, 0.125])))
     def test_integral(self, data):
@@ -336,7 +336,7 @@ class TestBounds:
         while len(records) > 1:
             one = records.pop(data.draw(st.integers(0, len(records) - 1)))
             other = records.pop(data.draw(st.integers(0, len(records) - 1)))
-            records.append((one + other).settled())
+            records.append((one + other).compressed())
         assert records[0].parts["ranking"].slots.shape[1] <= 16
         assert_holds(read(records[0]), exact_areas(labels, logits, weights))
 
@@ -381,7 +381,7 @@ class TestBounds:
         labels, logits, weights = data
         seen = HEAD.empty()
         for row in range(len(labels)):
-            seen = (seen + measure(labels[row : row + 1], logits[row : row + 1], weights[row : row + 1])).settled()
+            seen = (seen + measure(labels[row : row + 1], logits[row : row + 1], weights[row : row + 1])).compressed()
         assert_holds(read(seen), exact_areas(*data))
 
     @settings(max_examples=150)
@@ -406,7 +406,7 @@ class TestBounds:
         labels, logits, weights = (list(itertools.chain(*parts)) for parts in zip(*batches, strict=True))
         exact = exact_areas(labels, logits, weights if head is HEAD else [1.0] * len(labels))
         assert_holds(read(metrics["auc"].statistics, head), exact)
-        assert_holds(read(record.settled(), head), exact)
+        assert_holds(read(record.compressed(), head), exact)
 
     @pytest.mark.parametrize("absent", ["weight", "logit"])
     def test_batches_of_nothing(self, small, absent):
@@ -421,7 +421,7 @@ class TestBounds:
         summed = records[0]
         for record in records[1:]:
             summed = summed + record
-        one, all_ = (record.settled().parts["ranking"].slots for record in (records[0], summed))
+        one, all_ = (record.compressed().parts["ranking"].slots for record in (records[0], summed))
         np.testing.assert_array_equal(one, all_)
 
     def test_few_scores_stay_exact_in_large_batches(self):

@@ -75,7 +75,7 @@ class TestFinding:
         seen = []
 
         def function(x):
-            seen.append((backends.of(x).name, backends.is_array(x), backends.of(x).at_hand(x)))
+            seen.append((backends.of(x).name, backends.is_array(x), backends.of(x).is_concrete(x)))
             return x
 
         jax.jit(function)(1.0)

@@ -267,7 +267,7 @@ def borrowed_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch")
     numpy, torch = type(backends.named("numpy")), backends.named("torch")
     monkeypatch.setattr(numpy, "compiles", True)
-    monkeypatch.setattr(numpy, "borrows_compiler", True)
+    monkeypatch.setattr(numpy, "shares_compiler", True)
     monkeypatch.setattr(numpy, "compile", lambda _, function: torch.compile_for(function, np.from_dlpack))
 
 

@@ -8,17 +8,17 @@ The rules that a backend follows:
   operations that the standard lacks. `Backend` implements each with the standard alone, so any conforming library
   works unlisted; a file here overrides what its library does better, or has no standard way to do.
 - An operation never synchronises with a device and never looks at values, unless its name says so (``to_numpy``).
-- What is true of an array is asked here: ``at_hand`` (its values can be looked at now: on the host and not traced or
-  lazy), ``accumulation_dtype``, ``device``.
+- Facts about an array are asked here: ``is_concrete`` (its values can be looked at now: on the host, and neither traced
+  nor lazy), ``accumulation_dtype``, ``device``.
 """
 
 import sys
 from importlib import import_module
 from typing import Any
 
-from glmheads.backends._base import Array, Backend
+from glmheads.backends._base import Array, Backend, once
 
-__all__ = ["Array", "Backend", "is_array", "make_traceable", "named", "of"]
+__all__ = ["Array", "Backend", "is_array", "register_pytree", "named", "of", "once"]
 
 # The module an array class comes from, and the file here that knows that library.
 _LIBRARIES = {
@@ -71,7 +71,7 @@ def named(library: object) -> Backend:
     return _by_name.setdefault(name, Backend(library))
 
 
-def make_traceable(cls: type) -> None:
+def register_pytree(cls: type) -> None:
     """Let the libraries in use see into the records of `cls`, made of ``arrays()``, ``structure()`` and
     ``from_arrays()``.
 
@@ -82,7 +82,7 @@ def make_traceable(cls: type) -> None:
     if not libraries or ("torch" in sys.modules and _load("torch").is_compiling()):
         return  # a compiled function can't register a class, and need not
     for library in libraries:
-        _load(library).make_traceable(cls)
+        _load(library).register_pytree(cls)
         _traceable.add((library, cls))
 
 

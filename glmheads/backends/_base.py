@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["Array", "Backend"]
+__all__ = ["Array", "Backend", "once"]
 
 Array: TypeAlias = Any
 """An array of any library that follows the Array API standard; the standard has no type to name it by."""
@@ -15,6 +15,24 @@ Device: TypeAlias = Any
 DType: TypeAlias = Any
 Namespace: TypeAlias = Any
 Combine: TypeAlias = Callable[[tuple[Array, ...], tuple[Array, ...]], tuple[Array, ...]]
+
+
+class once:  # noqa: N801
+    """A property that is computed once; torch.compile refuses the lock of ``functools.cached_property``."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self.function = function
+        self.__doc__ = function.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = f"_{name}_once"
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        if self.name not in instance.__dict__:
+            instance.__dict__[self.name] = self.function(instance)
+        return instance.__dict__[self.name]
 
 
 class Backend:
@@ -27,20 +45,20 @@ class Backend:
     """
 
     name = "array API"
-    trims = True
+    dynamic_shapes = True
     """Whether arrays whose length depends on values cost nothing extra (no recompilation, no synchronisation)."""
     has_autograd = False
     compiles = False
-    """Whether the library has a compiler, which `compile` uses."""
-    borrows_compiler = False
-    """Whether `compile` gives the function arrays of another library, which has the compiler."""
-    borrows = False
-    """Whether `fold` and `fill` may give a kernel NumPy arrays in place of this library's."""
+    """Whether `compile` compiles."""
+    shares_compiler = False
+    """Whether `compile` passes arrays of another library, which has the compiler, to the function."""
+    shares_memory = False
+    """Whether `numpy_views` are views of another library's arrays."""
 
     def __init__(self, xp: Namespace) -> None:
         self.xp = xp
 
-    # What an array is
+    # Facts
 
     def owns(self, array: Array) -> bool:
         """Whether `array`, whose class comes from this library, is one of its arrays."""
@@ -53,7 +71,7 @@ class Backend:
         """Whether the array's memory is the host's."""
         return True
 
-    def at_hand(self, array: Array) -> bool:
+    def is_concrete(self, array: Array) -> bool:
         """Whether the values can be looked at without waiting: on the host, and neither traced nor lazy."""
         return self.on_host(array)
 
@@ -69,35 +87,35 @@ class Backend:
         """float64 where the device has it, else float32."""
         return self.xp.float64
 
-    def quiet(self) -> AbstractContextManager[Any]:
+    def errstate(self) -> AbstractContextManager[Any]:
         """No warnings of overflow or invalid operations: kernels give infinity and NaN where they are the answer."""
         return np.errstate(all="ignore")
 
-    def may_have(self, mask: Array) -> bool:
+    def possibly_any(self, mask: Array) -> bool:
         """Whether any element is true, as far as can be known without waiting.
 
         What only such elements need may be left out where there are none.
         """
-        return not self.at_hand(mask) or bool(self.xp.any(mask))
+        return not self.is_concrete(mask) or bool(self.xp.any(mask))
 
-    def may_have_nan(self, x: Array) -> bool:
+    def possibly_nan(self, x: Array) -> bool:
         """Whether any element is NaN, likewise."""
-        if not self.at_hand(x) or 0 in x.shape:
-            return not self.at_hand(x)
+        if not self.is_concrete(x) or 0 in x.shape:
+            return not self.is_concrete(x)
         least = self.xp.min(x)  # NaN if any is, and quicker than a mask
-        return not self.at_hand(least) or bool(least != least)
+        return not self.is_concrete(least) or bool(least != least)
 
-    def extent(self, x: Array) -> tuple[float, float] | None:
+    def min_max(self, x: Array) -> tuple[float, float] | None:
         """The least and the largest element, NaN if any is; None where that can't be known without waiting."""
-        if not self.at_hand(x):
+        if not self.is_concrete(x):
             return None
         if 0 in x.shape:
             return 0.0, 0.0
         least, most = self.xp.min(x), self.xp.max(x)
         # Under jax.jit, what is computed of an array at hand (a closed-over constant) is traced.
-        return (float(self.detach(least)), float(self.detach(most))) if self.at_hand(least) else None
+        return (float(self.detach(least)), float(self.detach(most))) if self.is_concrete(least) else None
 
-    # Moving
+    # Conversion
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
         """The values as a NumPy array: waits for the device, and computes what is lazy."""
@@ -119,7 +137,7 @@ class Backend:
         """The array without the graph that autograd would keep alive with it."""
         return array
 
-    def make_traceable(self, cls: type) -> None:
+    def register_pytree(self, cls: type) -> None:
         """Let the library's transformations see into records of `cls`."""
 
     def is_compiling(self) -> bool:
@@ -128,8 +146,8 @@ class Backend:
 
     # Arithmetic
 
-    def rounded(self, x: Array) -> Array:
-        """The array, which a compiler must not see through: XLA takes (c + x) − c for x where c is a constant."""
+    def optimization_barrier(self, x: Array) -> Array:
+        """The array, hidden from the compiler's algebra: XLA simplifies (c + x) − c to x where c is a constant."""
         return x
 
     def zero_where(self, mask: Array, x: Array) -> Array:
@@ -161,16 +179,16 @@ class Backend:
         combine = self.xp.maximum
         return self.segment_reduce((values,), segments, length, lambda a, b: (combine(a[0], b[0]),), empty)[0]
 
-    def collect(self, x: Array, masses: tuple[Array, Array], lo: Array, hi: Array) -> list[Array]:
-        """Of the elements of `x` in each interval and in each gap: the least, the largest, and the sum of each mass.
+    def interval_sums(self, x: Array, weights: tuple[Array, Array], lo: Array, hi: Array) -> list[Array]:
+        """Of the elements of `x` in each interval and in each gap: the least, the largest, and the sum of each weight.
 
-        `x` and its masses, which are not negative, have shape (n,), `lo` and `hi`, of the accumulation dtype, shape
+        `x` and its weights, which are not negative, have shape (n,), `lo` and `hi`, of the accumulation dtype, shape
         (m,), n and m > 0, and each interval from lo[i] to hi[i] lies above those before. The results have shape
         (2m + 1,): the gap before each interval, the interval, and the gap behind the last. The least and the largest of
         none are any.
         """
         xp = self.xp
-        x, *rest = (xp.astype(a, lo.dtype, copy=False) for a in (x, *masses))
+        x, *rest = (xp.astype(a, lo.dtype, copy=False) for a in (x, *weights))
         order = self.argsort(x)
         x = xp.take(x, order)
         starts, ends = xp.searchsorted(x, lo, side="left"), xp.searchsorted(x, hi, side="right")
@@ -179,7 +197,7 @@ class Backend:
         starts, ends = xp.concat([zero, edges]), xp.concat([edges, last])
         cell = xp.repeat(xp.arange(ends.shape[0], dtype=ends.dtype), ends - starts)
         found = [xp.take(x, xp.clip(at, 0, x.shape[0] - 1)) for at in (starts, ends - 1)]
-        return found + [self.segment_sum(xp.take(mass, order), cell, ends.shape[0]) for mass in rest]
+        return found + [self.segment_sum(xp.take(weight, order), cell, ends.shape[0]) for weight in rest]
 
     def segment_reduce(
         self,
@@ -229,7 +247,7 @@ class Backend:
         """
         for _ in range(times):
             before, state = state, function(state)
-            if self.at_hand(state[0]) and all(self.xp.all(a == b) for a, b in zip(before, state, strict=True)):
+            if self.is_concrete(state[0]) and all(self.xp.all(a == b) for a, b in zip(before, state, strict=True)):
                 break
         return state
 
@@ -254,38 +272,28 @@ class Backend:
     def call(self, function: Callable[..., Array], *arrays: Array, shape: tuple[float, ...], **options: Any) -> Array:
         """``function(*arrays, **options)``, for a costly function of whole arrays, which may sort.
 
-        It is run as one piece, lazily or compiled where the library does that. `shape` is that of the result, NaN for a
+        It runs as one piece: lazily, or compiled, where the library does that. `shape` is that of the result, NaN for a
         length that depends on values; its dtype is that of the first array. The options are hashable.
         """
         return function(*arrays, **options)
 
-    # What follows runs kernels: functions of arrays with one element, or one row, for each example, and of 0-d arrays.
-    # They know nothing of examples that are not theirs, so that a library may run them on one block after another.
-
-    def lend(self, arrays: Sequence[Array | None]) -> Sequence[np.ndarray[Any, Any] | None] | None:
-        """The arrays as NumPy arrays of the same memory where blocks of them are computed so; else None."""
+    def numpy_views(self, arrays: Sequence[Array | None]) -> Sequence[np.ndarray[Any, Any] | None] | None:
+        """NumPy arrays that share the arrays' memory, if a kernel may be run on them instead; else None."""
         return None
 
-    def runs_blocks(self, arrays: Sequence[Array | None]) -> bool:
-        """Whether `fold` and `fill` run a kernel on blocks, in which values can be looked at."""
-        return False
+    def thread_limit(self) -> int | None:
+        """The most threads that the library lets a computation use; None if it sets no limit."""
+        return None
 
-    def fold(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...], add: Callable[[Any, Any], Any]) -> Any:
-        """``kernel(*arrays)``, or the sum under `add` of its results, which are records, on consecutive blocks.
+    def execute(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...]) -> Any:
+        """``kernel(*arrays)``, where a kernel is as `glmheads.engine` says: compiled or split as the library does it.
 
-        A record has ``arrays()``, ``structure()`` and ``from_arrays(structure, arrays)``. How the arrays are cut
-        depends on their size alone.
+        Kernels are hashable, and equal ones compute the same.
         """
         return kernel(*arrays)
 
-    def fill(
-        self, kernel: Callable[..., Array], arrays: tuple[Array | None, ...], shape: tuple[int, ...], dtype: DType
-    ) -> Array:
-        """``kernel(*arrays)``, an array of this shape and dtype, or its results on blocks end to end."""
-        return kernel(*arrays)
-
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A pure function of arrays, compiled: it is traced when it is first called, and for other shapes again."""
+        """A pure function of arrays, compiled: it is traced on its first call, and again for other shapes."""
         return function
 
     def differentiable(

@@ -16,8 +16,8 @@ __all__ = ["BACKEND"]
 
 class _CuPy(Backend):
     name = "cupy"
-    trims = False
-    borrows_compiler = True
+    dynamic_shapes = False
+    shares_compiler = True
 
     def owns(self, array: Array) -> bool:
         return isinstance(array, cp.ndarray)

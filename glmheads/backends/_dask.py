@@ -3,7 +3,9 @@
 What the graph has no words for (sorting, scattering) runs as one delayed call on the NumPy chunks.
 """
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +22,7 @@ __all__ = ["BACKEND"]
 
 class _Dask(Backend):
     name = "dask"
-    trims = False
+    dynamic_shapes = False
 
     def owns(self, array: Array) -> bool:
         return isinstance(array, da.Array)
@@ -28,7 +30,7 @@ class _Dask(Backend):
     def device(self, array: Array) -> Device:
         return "cpu"
 
-    def at_hand(self, array: Array) -> bool:
+    def is_concrete(self, array: Array) -> bool:
         return False
 
     def is_lazy(self, array: Array) -> bool:
@@ -47,41 +49,51 @@ class _Dask(Backend):
         result = delayed(function, pure=True)(*arrays, **options)
         return da.from_delayed(result, shape=shape, dtype=arrays[0].dtype)
 
-    def fold(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...], add: Callable[[Any, Any], Any]) -> Any:
+    def execute(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...]) -> Any:
         first = next(array for array in arrays if array is not None)
-        blocks = [_row_blocks(array, first.chunks[0]) for array in arrays]
-        run, plus = delayed(kernel), delayed(add)
-        total = None
-        for block in zip(*blocks, strict=True):
-            part = run(*block)
-            total = part if total is None else plus(total, part)
-        # Two small runs tell the structure, the dtypes, and which lengths follow the data's.
-        one, two = (kernel(*(_rows_of_zeros(array, rows) for array in arrays)) for rows in (1, 2))
-        take = delayed(_leaf)
-        leaves = [
-            da.from_delayed(
-                take(total, index),
-                shape=tuple(m if m == n else math.nan for m, n in zip(a.shape, b.shape, strict=True)),
-                dtype=a.dtype,
+        columns = [_row_blocks(array, first.chunks[0]) for array in arrays]
+        run, add, take = delayed(kernel), delayed(operator.add), delayed(_leaf)
+        results = [run(*block) for block in zip(*columns, strict=True)]
+        # Two small runs tell the structure, the dtypes, and which lengths depend on the number of rows.
+        (sums, elementwise), (more, _) = (kernel(*(_rows_of_zeros(array, rows) for array in arrays)) for rows in (1, 2))
+        if sums is not None:
+            total = functools.reduce(add, [result[0] for result in results])
+            leaves = [
+                da.from_delayed(take(total, index), shape=tuple(_known(a.shape, b.shape)), dtype=a.dtype)
+                for index, (a, b) in enumerate(zip(sums.arrays(), more.arrays(), strict=True))
+            ]
+            sums = sums.from_arrays(sums.structure(), leaves)
+        if elementwise is not None:
+            shape, dtype = elementwise.shape[1:], elementwise.dtype
+            parts = zip(results, first.chunks[0], strict=True)
+            elementwise = da.concatenate(
+                [da.from_delayed(result[1], shape=(rows, *shape), dtype=dtype) for result, rows in parts]
             )
-            for index, (a, b) in enumerate(zip(one.arrays(), two.arrays(), strict=True))
-        ]
-        return one.from_arrays(one.structure(), leaves)
+        return sums, elementwise
 
 
 def _leaf(record: Any, index: int) -> Array:
     return record.arrays()[index]
 
 
+def _known(one: tuple[int, ...], other: tuple[int, ...]) -> list[float]:
+    """The lengths that are equal in both, NaN for the others."""
+    return [m if m == n else math.nan for m, n in zip(one, other, strict=True)]
+
+
 def _row_blocks(array: Array | None, rows: tuple[int, ...]) -> list[Any]:
     if array is None:
         return [None] * len(rows)
+    if not array.ndim:
+        return [array.to_delayed().item()] * len(rows)
     chunked = array.rechunk({0: rows, **dict.fromkeys(range(1, array.ndim), -1)})
     return list(chunked.to_delayed().ravel())
 
 
 def _rows_of_zeros(array: Array | None, rows: int) -> Any:
-    return None if array is None else np.zeros((rows, *array.shape[1:]), dtype=array.dtype)
+    if array is None:
+        return None
+    return np.zeros((rows, *array.shape[1:]), dtype=array.dtype) if array.ndim else np.ones((), dtype=array.dtype)
 
 
 BACKEND = _Dask(array_api_compat.dask.array)

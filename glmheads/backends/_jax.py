@@ -16,7 +16,7 @@ __all__ = ["BACKEND"]
 
 class _Jax(Backend):
     name = "jax"
-    trims = False
+    dynamic_shapes = False
     has_autograd = True
     compiles = True
 
@@ -29,13 +29,13 @@ class _Jax(Backend):
     def on_host(self, array: Array) -> bool:
         return self.is_lazy(array) or all(device.platform == "cpu" for device in array.devices())
 
-    def at_hand(self, array: Array) -> bool:
+    def is_concrete(self, array: Array) -> bool:
         return not self.is_lazy(array) and self.on_host(array)
 
     def is_traced(self, array: Array) -> bool:
         return isinstance(array, jax.core.Tracer)
 
-    def quiet(self) -> AbstractContextManager[Any]:
+    def errstate(self) -> AbstractContextManager[Any]:
         return nullcontext()
 
     def accumulation_dtype(self, device: Device) -> DType:
@@ -57,21 +57,21 @@ class _Jax(Backend):
     def detach(self, array: Array) -> Array:
         return jax.lax.stop_gradient(array)
 
-    def make_traceable(self, cls: Any) -> None:
+    def register_pytree(self, cls: Any) -> None:
         jax.tree_util.register_pytree_node(
             cls,
             lambda record: (record.arrays(), record.structure()),
             lambda form, arrays: cls.from_arrays(form, arrays),
         )
 
-    def rounded(self, x: Array) -> Array:
+    def optimization_barrier(self, x: Array) -> Array:
         exponent, mantissa = (11, 52) if x.dtype == jnp.float64 else (8, 23)
         return jax.lax.reduce_precision(x, exponent, mantissa)
 
     def exp_log1p(self, x: Array) -> tuple[Array, Array]:
         # XLA's log1p is log(1 + e), 2.3 ulp off on the CPU; this puts back what 1 + e loses (Kahan).
         e = jnp.exp(x)
-        u = self.rounded(1 + e)
+        u = self.optimization_barrier(1 + e)
         return e, jnp.log(u) + (e - (u - 1)) / u
 
     def segment_sum(self, values: Array, segments: Array, length: int) -> Array:
@@ -103,12 +103,7 @@ class _Jax(Backend):
     def call(self, function: Callable[..., Array], *arrays: Array, shape: tuple[float, ...], **options: Any) -> Array:
         return _compiled(function, tuple(options))(*arrays, **options)
 
-    def fold(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...], add: Callable[[Any, Any], Any]) -> Any:
-        return _compiled(kernel, ())(*arrays)
-
-    def fill(
-        self, kernel: Callable[..., Array], arrays: tuple[Array | None, ...], shape: tuple[int, ...], dtype: DType
-    ) -> Array:
+    def execute(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...]) -> Any:
         return _compiled(kernel, ())(*arrays)
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,13 +1,12 @@
 """NumPy, on the host."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from glmheads.backends import blocks
-from glmheads.backends._base import Array, Backend, Device, DType
+from glmheads.backends._base import Array, Backend, Device
 
 __all__ = ["BACKEND"]
 
@@ -34,13 +33,13 @@ class _NumPy(Backend):
 
     # np.any, np.min and np.max take as long for a small batch as a pass over it.
 
-    def may_have(self, mask: Array) -> bool:
+    def possibly_any(self, mask: Array) -> bool:
         return bool(np.count_nonzero(mask))
 
-    def may_have_nan(self, x: Array) -> bool:
+    def possibly_nan(self, x: Array) -> bool:
         return bool(x.size and np.isnan(np.minimum.reduce(x, axis=None)))
 
-    def extent(self, x: Array) -> tuple[float, float] | None:
+    def min_max(self, x: Array) -> tuple[float, float] | None:
         if not x.size:
             return 0.0, 0.0
         return float(np.minimum.reduce(x, axis=None)), float(np.maximum.reduce(x, axis=None))
@@ -60,19 +59,19 @@ class _NumPy(Backend):
 
     def argsort(self, x: Array) -> Array:
         single = _as_single(x)
-        if single is None or self.may_have_nan(single):  # the last of all, but not as integers
+        if single is None or self.possibly_nan(single):  # the last of all, but not as integers
             return np.argsort(x)
         keys, high, low = _keys(len(x))
         high[:], low[:] = _ordered(single), np.arange(len(x), dtype=np.uint32)
         keys.sort()
         return low.astype(np.int64)
 
-    def collect(self, x: Array, masses: tuple[Array, Array], lo: Array, hi: Array) -> list[Array]:
-        # Of two masses of which one is 0, the difference goes with the float. An interval's ends are sorted in among
+    def interval_sums(self, x: Array, weights: tuple[Array, Array], lo: Array, hi: Array) -> list[Array]:
+        # Of two weights of which one is 0, the difference goes with the float. An interval's ends are sorted in among
         # the others, with what no difference looks like: before all that are equal to lo, behind those equal to hi.
-        single = [_as_single(part) for part in (lo, hi, x, masses[0] - masses[1])]
-        if any(part is None for part in single) or np.count_nonzero(np.minimum(*masses)):
-            return super().collect(x, masses, lo, hi)
+        single = [_as_single(part) for part in (lo, hi, x, weights[0] - weights[1])]
+        if any(part is None for part in single) or np.count_nonzero(np.minimum(*weights)):
+            return super().interval_sums(x, weights, lo, hi)
         *floats, signed = map(np.asarray, single)
         count = 2 * len(lo) + 1
         keys, high, low = _keys(count + len(x))
@@ -81,16 +80,16 @@ class _NumPy(Backend):
         low[:count:2], low[1:count:2], low[0] = _LAST, 0, 0
         low[count:] = signed.view(np.uint32)
         keys.sort()
-        mass = low.copy()
-        is_end = mass + np.uint32(1) < 2
+        weight = low.copy()
+        is_end = weight + np.uint32(1) < 2
         at = np.flatnonzero(is_end)
-        if len(at) != count:  # some have no mass
-            return super().collect(x, masses, lo, hi)
-        mass[at] = 0
+        if len(at) != count:  # some have no weight
+            return super().interval_sums(x, weights, lo, hi)
+        weight[at] = 0
         place = 2 * np.cumsum(is_end)
-        place += mass >> np.uint32(31)
-        mass &= np.uint32(0x7FFFFFFF)
-        sums = np.bincount(place, weights=mass.view(np.float32), minlength=2 * count + 2).reshape(-1, 2)[1:]
+        place += weight >> np.uint32(31)
+        weight &= np.uint32(0x7FFFFFFF)
+        sums = np.bincount(place, weights=weight.view(np.float32), minlength=2 * count + 2).reshape(-1, 2)[1:]
         behind = np.append(at[1:], len(keys))
         return [_floats(high[np.minimum(at + 1, len(keys) - 1)]), _floats(high[behind - 1]), *sums.T]
 
@@ -104,21 +103,8 @@ class _NumPy(Backend):
             out[segments[starts]] = np.maximum.reduceat(values, starts)
         return out
 
-    def lend(self, arrays: Sequence[Array | None]) -> Sequence[np.ndarray[Any, Any] | None] | None:
+    def numpy_views(self, arrays: Sequence[Array | None]) -> Sequence[np.ndarray[Any, Any] | None] | None:
         return arrays
-
-    def runs_blocks(self, arrays: Sequence[Array | None]) -> bool:
-        return True
-
-    def fold(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...], add: Callable[[Any, Any], Any]) -> Any:
-        return blocks.fold(kernel, arrays, add)
-
-    def fill(
-        self, kernel: Callable[..., Array], arrays: tuple[Array | None, ...], shape: tuple[int, ...], dtype: DType
-    ) -> Array:
-        out = np.empty(shape, dtype=dtype)
-        blocks.fill(out, kernel, arrays)
-        return out
 
 
 _LAST = 0xFFFFFFFF

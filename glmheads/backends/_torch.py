@@ -11,7 +11,6 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils import _pytree
 
-from glmheads.backends import blocks
 from glmheads.backends._base import Array, Backend, Device, DType
 
 __all__ = ["BACKEND"]
@@ -21,7 +20,7 @@ class _Torch(Backend):
     name = "torch"
     has_autograd = True
     compiles = True
-    borrows = True
+    shares_memory = True
 
     def owns(self, array: Array) -> bool:
         return isinstance(array, torch.Tensor)
@@ -29,7 +28,7 @@ class _Torch(Backend):
     def on_host(self, array: Array) -> bool:
         return bool(array.device.type == "cpu")
 
-    def at_hand(self, array: Array) -> bool:
+    def is_concrete(self, array: Array) -> bool:
         return self.on_host(array) and not self.is_lazy(array)
 
     def is_traced(self, array: Array) -> bool:
@@ -37,7 +36,7 @@ class _Torch(Backend):
             return True
         return bool(array.device.type == "meta" or torch._C._functorch.is_functorch_wrapped_tensor(array))
 
-    def quiet(self) -> AbstractContextManager[Any]:
+    def errstate(self) -> AbstractContextManager[Any]:
         return nullcontext()
 
     def accumulation_dtype(self, device: Device) -> DType:
@@ -62,7 +61,7 @@ class _Torch(Backend):
     def detach(self, array: Array) -> Array:
         return array.detach()
 
-    def make_traceable(self, cls: Any) -> None:
+    def register_pytree(self, cls: Any) -> None:
         _pytree.register_pytree_node(
             cls,
             lambda record: (record.arrays(), record.structure()),
@@ -92,36 +91,21 @@ class _Torch(Backend):
         ]
         return torch.stack(columns, dim=-1)
 
-    # On the CPU a tensor shares its memory with a NumPy array, and the blocks are NumPy's; nothing is copied. Where
+    # On the CPU a tensor shares its memory with a NumPy array, on which kernels run block by block without a copy. Where
     # autograd must see the operations, they are torch's own on whole tensors.
 
-    def lend(self, arrays: Sequence[Array | None]) -> Sequence[np.ndarray[Any, Any] | None] | None:
-        return _views(arrays) if self.runs_blocks(arrays) else None
-
-    def runs_blocks(self, arrays: Sequence[Array | None]) -> bool:
+    def numpy_views(self, arrays: Sequence[Array | None]) -> Sequence[np.ndarray[Any, Any] | None] | None:
         given = [array for array in arrays if array is not None]
-        return all(self.at_hand(array) and not _differentiates(array) for array in given)
+        if not all(self.is_concrete(array) and not _differentiates(array) for array in given):
+            return None
+        return [None if array is None else _numpy_view(array) for array in arrays]
 
-    def fold(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...], add: Callable[[Any, Any], Any]) -> Any:
-        if not self.runs_blocks(arrays):
-            return kernel(*arrays)
-        record = blocks.fold(kernel, _views(arrays), add, torch.get_num_threads)
-        tensors = [torch.as_tensor(array) for array in record.arrays()]
-        return record.from_arrays(record.structure(), tensors)
+    def thread_limit(self) -> int | None:
+        return torch.get_num_threads()
 
     def call(self, function: Callable[..., Array], *arrays: Array, shape: tuple[float, ...], **options: Any) -> Array:
-        if not self.runs_blocks(arrays):
-            return function(*arrays, **options)
-        return torch.as_tensor(function(*_views(arrays), **options))
-
-    def fill(
-        self, kernel: Callable[..., Array], arrays: tuple[Array | None, ...], shape: tuple[int, ...], dtype: DType
-    ) -> Array:
-        if not self.runs_blocks(arrays):
-            return kernel(*arrays)
-        out = torch.empty(shape, dtype=dtype)
-        blocks.fill(out.numpy(), kernel, _views(arrays), torch.get_num_threads)
-        return out
+        views = self.numpy_views(arrays)
+        return function(*arrays, **options) if views is None else torch.as_tensor(function(*views, **options))
 
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         # What torch has compiled belongs to the code object, of which it compiles few variants: each head gets its own.
@@ -151,8 +135,8 @@ class _Torch(Backend):
         x: Array,
         *others: Array | None,
     ) -> Array:
-        wanted = x.requires_grad and torch.is_grad_enabled() and self.at_hand(x)
-        if not wanted or not self.runs_blocks([x.detach(), *others]):
+        wanted = x.requires_grad and torch.is_grad_enabled() and self.is_concrete(x)
+        if not wanted or self.numpy_views([x.detach(), *others]) is None:
             return function(x)
         return _ClosedForm.apply(x, with_gradient, gradient)  # type: ignore[no-untyped-call]
 
@@ -164,9 +148,9 @@ def _differentiates(tensor: torch.Tensor) -> bool:
     return forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
 
 
-def _views(tensors: Sequence[Array | None]) -> tuple[np.ndarray[Any, Any] | None, ...]:
-    given = (None if t is None else t.detach().float() if t.dtype == torch.bfloat16 else t.detach() for t in tensors)
-    return tuple(None if tensor is None else tensor.numpy() for tensor in given)
+def _numpy_view(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    tensor = tensor.detach()
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 class _ClosedForm(torch.autograd.Function):

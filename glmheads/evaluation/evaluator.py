@@ -1,33 +1,31 @@
 """`evaluate`: every metric of a head over data as people have them, as a whole and by slices.
 
-The data come in batches of columns. `Evaluator` lets a head measure each batch and adds the records up. With `by` it
-keeps the examples of some batches, sorts them by slice, and lets the head measure each slice of them; so a slice of
-few examples in each of many batches costs one call for many of them.
+The data come in batches of columns. `Evaluator` adds the examples of each batch to an accumulator, and with `by` to one
+of slices.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from glmheads import backends
-from glmheads import features as inputs
+from glmheads.accumulator import SliceAccumulator
 from glmheads.backends import Array
 from glmheads.evaluation.found import Evaluation
 from glmheads.evaluation.keys import Key, factorize, in_order
-from glmheads.evaluation.tables import Renamed, batches, column, is_table, names, to_host
 from glmheads.families import BERNOULLI
-from glmheads.heads import Head
-from glmheads.metrics import Seen
-from glmheads.statistics import Statistics
+from glmheads.heads import FamilyHead
+from glmheads.inputs import Examples, NumericColumn, as_logits, as_weights
+from glmheads.inputs.arrays import SHOWN, as_array, to_host
+from glmheads.inputs.tables import batches, column, column_names, is_table, names
+from glmheads.kernels.links import logit
 
 __all__ = ["Evaluator", "evaluate", "log_odds"]
 
 
 def evaluate(
-    head: Head,
+    head: FamilyHead,
     data: Any,
     *,
     logits: str | Sequence[str] | None = None,
@@ -42,7 +40,7 @@ def evaluate(
 
     Parameters
     ----------
-    head : Head
+    head : FamilyHead
     data : table, or iterable of batches
         A table is a DataFrame, an Arrow Table or a mapping of columns. What yields batches of a table is read batch by
         batch: a LazyFrame, an Arrow RecordBatchReader or Dataset. A batch is a table, or a tuple (labels, logits[,
@@ -137,7 +135,7 @@ class Evaluator:
 
     def __init__(
         self,
-        head: Head,
+        head: FamilyHead,
         *,
         logits: str | Sequence[str] | None = None,
         probabilities: str | None = None,
@@ -146,17 +144,17 @@ class Evaluator:
         by: str | Sequence[str] | None = None,
         min_count: int = 1,
     ) -> None:
-        if not isinstance(head, Head):
-            raise TypeError(f"head must be a Head. Given type: {type(head)}")
+        if not isinstance(head, FamilyHead):
+            raise TypeError(f"head must be a Head that has statistics, as FamilyHead. Given type: {type(head)}")
         if isinstance(min_count, bool) or not isinstance(min_count, int) or min_count < 1:
             raise ValueError(f"min_count must be an integer >= 1. Given: {min_count!r}")
         if probabilities is not None:
             if logits is not None:
                 raise ValueError(f"give logits or probabilities, not both: {logits!r} and {probabilities!r}")
-            if head._family.name != BERNOULLI.name or head.logits_dimension != 1:
+            if head.family != BERNOULLI or head.logits_dimension != 1:
                 raise ValueError(f"probabilities are for a head of two classes, not for {head!r}: give logits")
-        weighted = head._weight_column
-        self._weight_key = weighted.key if isinstance(weighted, inputs.NumericColumn) else weighted
+        weighted = head.weight_column
+        self._weight_key = weighted.key if isinstance(weighted, NumericColumn) else weighted
         if weights is not None and self._weight_key is None:
             raise ValueError(
                 f"weights are {weights!r}, but the head has no weight column: make it with weight_column={weights!r}"
@@ -170,12 +168,12 @@ class Evaluator:
         self._weights = self._weight_key if weights is None else names("weights", weights)[0]
         self._by = () if by is None else names("by", by)
         self._min_count = min_count
-        self._reads_features = "features" in head._loss_arguments
-        self._whole = Seen(head.empty())
-        self._slices = _Slices(head)
+        self._whole = head.accumulator()
+        self._slices = SliceAccumulator(head.measurement)
+        self._codes: dict[Key, int] = {}
         self.count = 0
         self.columns: tuple[str, ...] | None = None
-        if not self._reads_features:
+        if not head.reads_features:
             wanted = (*self._scores, *self._labels, *(() if self._weights is None else (self._weights,)), *self._by)
             self.columns = tuple(dict.fromkeys(wanted))
 
@@ -188,30 +186,31 @@ class Evaluator:
             As `evaluate` does; nothing is changed then.
         """
         labels, scores, given, regularization_losses = self._examples(batch)
-        features = given if self._weights == self._weight_key else Renamed(given, self._weight_key, self._weights)
-        logits = inputs.as_logits(scores, self._head.logits_dimension)
+        features = given
+        if self._weights is not None and self._weights != self._weight_key:
+            read = column_names(given) if self._head.reads_features else ()
+            features = {name: given[name] for name in read} | {self._weight_key: column(given, self._weights)}
+        logits = as_logits(scores, self._head.logits_dimension)
         if self._scale == "probabilities":
-            logits = log_odds(logits, inputs.as_weights(features, self._head._weight_column, logits))
+            logits = log_odds(logits, as_weights(features, self._head.weight_column, logits))
         count = int(logits.shape[0])
         keys, codes = factorize([(name, column(given, name)) for name in self._by], count)
-        more = self._head._measure_or_keep(labels, logits, features, regularization_losses)
+        examples = self._head.accumulate(self._whole, labels, logits, features, regularization_losses)
         if self._by:
-            self._slices.add(keys, codes, labels, logits, self._host_features(features))
-        self._whole += more
+            own = np.asarray([self._codes.setdefault(key, len(self._codes)) for key in keys], dtype=np.int64)
+            self._slices.add(_on_host(examples), own[codes])
         self.count += count
 
     @property
     def slice_count(self) -> int:
         """How many slices have been seen."""
-        return self._slices.count
+        return len(self._codes)
 
     def evaluation(self) -> Evaluation:
-        """What has been seen so far."""
-        self._slices.measure()
-        parts = {
-            key: Evaluation(self._head, statistics, count) for key, (statistics, count) in self._slices.records.items()
-        }
-        return Evaluation(self._head, self._whole.record, self.count, self._by, in_order(parts), self._min_count)
+        """The evaluation of what has been seen so far."""
+        records = self._slices.records()
+        slices = {key: Evaluation(self._head, *records[code]) for key, code in self._codes.items()}
+        return Evaluation(self._head, self._whole.statistics, self.count, self._by, in_order(slices), self._min_count)
 
     def _examples(self, batch: Any) -> tuple[Any, Any, Any, Any]:
         """Labels, logits or probabilities, features and regularization losses."""
@@ -236,78 +235,17 @@ class Evaluator:
         """Columns as one array; what one column of labels holds, words perhaps, as it is."""
         if argument == "labels" and len(names) == 1:
             return column(batch, names[0])
-        arrays = [inputs.as_array(f"{argument} (column {name})", column(batch, name)) for name in names]
+        arrays = [as_array(f"{argument} (column {name})", column(batch, name)) for name in names]
         xp = backends.of(arrays[0]).xp
         if len(arrays) > 1:
             return xp.stack(arrays, axis=-1)
         return xp.reshape(arrays[0], (-1, 1)) if len(arrays[0].shape) == 1 else arrays[0]
 
-    def _host_features(self, features: Any) -> dict[str, np.ndarray[Any, Any]]:
-        """What the head may ask of the features, by name."""
-        names = inputs.column_names(features) if self._reads_features and features is not None else []
-        if self._weight_key is not None:
-            names = [*names, self._weight_key]
-        return {name: to_host(inputs.column(features, name)) for name in dict.fromkeys(names)}
 
-
-class _Slices:
-    """The records of slices, and examples that wait to be measured together."""
-
-    _MOST_WAITING = 1 << 20
-
-    def __init__(self, head: Head) -> None:
-        self.records: dict[Key, tuple[Statistics, int]] = {}
-        self._head = head
-        self._ids: dict[Key, int] = {}
-        self._waiting: list[tuple[np.ndarray[Any, Any], ...]] = []
-        self._rows = 0
-        self._form: tuple[tuple[str, tuple[int, ...], str], ...] = ()
-
-    @property
-    def count(self) -> int:
-        return len(self._ids)
-
-    def add(
-        self, keys: list[Key], codes: np.ndarray[Any, Any], labels: Any, logits: Any, features: Mapping[str, Any]
-    ) -> None:
-        """Examples of the slices ``keys[codes]``."""
-        logits = to_host(logits)
-        arrays = {"labels": to_host(labels).reshape(logits.shape), "logits": logits, **features}
-        form = tuple((name, array.shape[1:], _kind(array.dtype)) for name, array in arrays.items())
-        if form != self._form:
-            self.measure()
-            self._form = form
-        ids = np.asarray([self._ids.setdefault(key, len(self._ids)) for key in keys], dtype=np.int64)
-        for start in range(0, len(codes), self._MOST_WAITING):
-            rows = slice(start, start + self._MOST_WAITING)
-            # Copies: whoever gives the batches may use their memory again.
-            self._waiting.append((ids[codes[rows]], *(array[rows].copy() for array in arrays.values())))
-            self._rows += len(codes[rows])
-            if self._rows >= self._MOST_WAITING:
-                self.measure()
-
-    def measure(self) -> None:
-        """Measure what waits."""
-        if not self._waiting:
-            return
-        ids, *arrays = (np.concatenate(pieces) for pieces in zip(*self._waiting, strict=True))
-        self._waiting, self._rows = [], 0
-        # NumPy sorts 16 bits by radix.
-        order = np.argsort(ids.astype(np.uint16) if len(self._ids) <= 1 << 16 else ids, kind="stable")
-        ids, *arrays = (array[order] for array in (ids, *arrays))
-        names = [name for name, *_ in self._form[2:]]
-        keys = list(self._ids)
-        for start, stop in pairwise(np.flatnonzero(np.diff(ids, prepend=-1, append=-1)).tolist()):
-            labels, logits, *features = (array[start:stop] for array in arrays)
-            key = keys[ids[start]]
-            seen, count = self.records.get(key, (self._head.empty(), 0))
-            more = self._head._measure(labels, logits, dict(zip(names, features, strict=True)))
-            self.records[key] = (seen + more).settled(), count + stop - start
-
-
-def _kind(dtype: np.dtype[Any]) -> str:
-    """What arrays must share to be one without changing numbers; strings may differ in length."""
-    return dtype.kind if dtype.kind in "SU" else dtype.str
+def _on_host(examples: Examples) -> Examples:
+    """Validated examples in NumPy arrays."""
+    detached = examples.detached()
+    return detached.with_arrays([None if array is None else to_host(array) for array in detached.arrays()]).validated()
 
 
 def log_odds(probabilities: Array, weights: Array | None = None) -> Array:
@@ -324,19 +262,11 @@ def log_odds(probabilities: Array, weights: Array | None = None) -> Array:
     outside = (p < 0) | (p > 1)
     if weights is not None:
         outside = outside & (weights != 0)
-    if backend.at_hand(outside) and bool(xp.any(outside)):
+    if backend.is_concrete(outside) and bool(xp.any(outside)):
         flat, where = backend.to_numpy(p).ravel(), np.flatnonzero(backend.to_numpy(outside).ravel())
-        shown = ", ".join(f"{flat[i]:g} at {i}" for i in where[:5])
+        shown = ", ".join(f"{flat[i]:g} at {i}" for i in where[:SHOWN])
         raise ValueError(
             f"probabilities must be in [0, 1]; {len(where)} of {len(flat)} are not: {shown}"
-            f"{', ...' if len(where) > 5 else ''}. Are they logits?"
+            f"{', ...' if len(where) > SHOWN else ''}. Are they logits?"
         )
-    inside = (p > 0) & (p < 1)
-    is_middle = (p > 0.25) & (p < 0.75)
-    half = xp.full_like(p, 0.5)
-    q, r = xp.where(inside, p, half), xp.where(is_middle, p, half)
-    # In the middle 2r − 1 is exact, and the difference of logarithms would cancel.
-    logits = xp.where(is_middle, xp.log1p((2 * r - 1) / (1 - r)), xp.log(q) - xp.log1p(-q))
-    for probability, logit in ((0, -math.inf), (1, math.inf)):
-        logits = xp.where(p == probability, xp.full_like(p, logit), logits)
-    return xp.where(inside | (p == 0) | (p == 1), logits, xp.full_like(p, math.nan))
+    return logit(p)

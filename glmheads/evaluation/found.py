@@ -11,8 +11,8 @@ import numpy as np
 
 from glmheads import archive
 from glmheads.evaluation.keys import Key, in_order, shown
-from glmheads.features import NumericColumn
 from glmheads.heads import BinaryClassHead, Head, LogisticRegressionHead, PoissonRegressionHead, RegressionHead
+from glmheads.inputs import NumericColumn
 from glmheads.statistics import Statistics
 
 __all__ = ["Evaluation"]
@@ -230,7 +230,7 @@ class Evaluation:
             Statistics.from_arrays((fields["config"], structures[index]), [take(*form) for form in forms])
             for index, forms in fields["records"]
         ]
-        _ = [record.parts for record in records]
+        _ = [record.states for record in records]
         whole, *evaluations = [cls(head, *both) for both in zip(records, fields["counts"], strict=True)]
         keys = [tuple(key) for key in fields["keys"]]
         if any(len(key) != len(fields["by"]) or any(isinstance(v, (list, dict)) for v in key) for key in keys):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from glmheads.evaluation.tables import to_host
+from glmheads.inputs.arrays import to_host
 
 __all__ = ["Key", "factorize", "in_order", "shown"]
 

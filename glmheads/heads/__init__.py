@@ -1,7 +1,8 @@
-"""What people hold: one class for each kind of model output, and the contract that they share."""
+"""Heads: the interface, the head of a family, and a file for each kind of model output."""
 
-from glmheads.heads.base import Head
 from glmheads.heads.binary import BinaryClassHead, binary_classification_head
+from glmheads.heads.family_head import FamilyHead
+from glmheads.heads.head import Head
 from glmheads.heads.regression import (
     LogisticRegressionHead,
     PoissonRegressionHead,
@@ -11,6 +12,7 @@ from glmheads.heads.regression import (
 
 __all__ = [
     "BinaryClassHead",
+    "FamilyHead",
     "Head",
     "LogisticRegressionHead",
     "PoissonRegressionHead",

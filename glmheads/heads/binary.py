@@ -1,25 +1,27 @@
 """The head of a binary classifier."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from glmheads import backends
-from glmheads import features as inputs
 from glmheads.backends import Array
-from glmheads.estimator_spec import ClassificationOutput, ExportOutput, PredictOutput, RegressionOutput
 from glmheads.families import BERNOULLI
-from glmheads.features import NumericColumn
-from glmheads.heads.base import Head, Prediction
+from glmheads.heads.estimator_spec import ClassificationOutput, ExportOutput, PredictOutput, RegressionOutput
+from glmheads.heads.family_head import FamilyHead
+from glmheads.heads.head import Prediction
+from glmheads.inputs import NumericColumn, as_labels
 from glmheads.kernels.curves import named_curves
 from glmheads.metrics import (
-    area_measures,
-    calibration_measures,
+    area_metrics,
+    calibration_metrics,
     choose,
-    confusion_measures,
-    mean_measures,
-    threshold_measures,
+    chosen_names,
+    confusion_metrics,
+    mean_metrics,
+    threshold_metrics,
 )
 from glmheads.names import PredictionKeys, Reduction
 from glmheads.statistics import RankingSummary, ScoreBuckets, Statistics
@@ -27,7 +29,8 @@ from glmheads.statistics import RankingSummary, ScoreBuckets, Statistics
 __all__ = ["BinaryClassHead", "binary_classification_head"]
 
 
-class BinaryClassHead(Head):
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class BinaryClassHead(FamilyHead):
     """Classification into two classes by sigmoid cross entropy.
 
     Labels are 0 and 1, or the words of `label_vocabulary`; a label between 0 and 1 counts as that much of a positive
@@ -50,10 +53,10 @@ class BinaryClassHead(Head):
         If given, the areas are Keras's, by so many equally spaced thresholds of the probability (tf.estimator used
         200). If not, they rank the logits, so that scores near 0 or 1 don't tie, and have bounds that hold.
     extra_metrics : sequence of str or "all", optional
-        What is reported beside tf.estimator's metrics: ``"brier_score"``, ``"expected_calibration_error"``,
+        Metrics that are reported too: ``"brier_score"``, ``"expected_calibration_error"``,
         ``"calibration_ratio"``, ``"calibration_intercept"``, ``"calibration_slope"``, ``"normalized_entropy"`` (not
         with a `loss_fn`), and ``"f1"``, ``"specificity"``, ``"balanced_accuracy"``, ``"matthews_correlation"``, these
-        four at each of the `thresholds` too.
+        four also at each of the `thresholds`.
 
     Raises
     ------
@@ -71,7 +74,11 @@ class BinaryClassHead(Head):
     0.587745
     """
 
-    _label_messages = ("Labels must be <= 2 - 1", "Labels must be >= 0")
+    thresholds: tuple[float, ...] | None
+    label_vocabulary: tuple[str, ...] | None
+    num_thresholds: int | None
+    extra_metrics: tuple[str, ...] | str | None
+    label_messages = ("Labels must be <= 2 - 1", "Labels must be >= 0")
 
     def __init__(
         self,
@@ -84,33 +91,35 @@ class BinaryClassHead(Head):
         num_thresholds: int | None = None,
         extra_metrics: Sequence[str] | str | None = None,
     ) -> None:
-        self._thresholds = _thresholds(thresholds)
-        self._vocabulary = _vocabulary(label_vocabulary)
+        at = () if thresholds is None else _checked_thresholds(thresholds)
+        vocabulary = None if label_vocabulary is None else _checked_vocabulary(label_vocabulary)
         if num_thresholds is not None and (
             isinstance(num_thresholds, bool) or not hasattr(num_thresholds, "__index__") or num_thresholds < 2
         ):
             raise ValueError(f"num_thresholds must be an integer >= 2, or None. Given: {num_thresholds!r}")
-        self._area_recipe: Any = RankingSummary() if num_thresholds is None else ScoreBuckets(int(num_thresholds))
-        more = {**calibration_measures(log_loss=loss_fn is None), **confusion_measures(self._thresholds)}
+        ranking = RankingSummary() if num_thresholds is None else ScoreBuckets(int(num_thresholds))
+        more = {**calibration_metrics(log_loss=loss_fn is None), **confusion_metrics(at)}
+        chosen = choose(extra_metrics, more)
+        vars(self).update(
+            thresholds=None if thresholds is None else at,
+            label_vocabulary=vocabulary,
+            num_thresholds=None if num_thresholds is None else int(num_thresholds),
+            extra_metrics=chosen_names(extra_metrics),
+        )
         super().__init__(
             family=BERNOULLI,
-            measures=(
-                *mean_measures(),
-                *threshold_measures(self._thresholds),
-                *area_measures(self._area_recipe),
-                *choose(extra_metrics, more),
-            ),
+            metrics=(*mean_metrics(), *threshold_metrics(at), *area_metrics(ranking), *chosen),
             weight_column=weight_column,
             loss_reduction=loss_reduction,
             loss_fn=loss_fn,
             name=name,
         )
 
-    def _describe(self) -> dict[str, Any]:
-        return {**super()._describe(), "label_vocabulary": self._vocabulary}
+    def _describe(self, statistics: list[str]) -> dict[str, Any]:
+        return {**super()._describe(statistics), "label_vocabulary": self.label_vocabulary}
 
-    def _labels(self, labels: Any, logits: Array, weights: Array | None) -> Array:
-        return inputs.as_labels(labels, logits, self._vocabulary, weights)
+    def _read_labels(self, labels: Any, logits: Array, weights: Array | None) -> Array:
+        return as_labels(labels, logits, self.label_vocabulary, weights)
 
     def _predictions(self, logits: Array, dtype: Any) -> dict[str, Prediction]:
         backend = backends.of(logits)
@@ -119,18 +128,9 @@ class BinaryClassHead(Head):
         device = None if backend.is_lazy(logits) else backend.device(logits)
         logistic = self._mean(logits)
         class_ids = xp.astype(logits > 0, integer)
-        both = xp.reshape(xp.arange(2, dtype=xp.int32, device=device), (1, 2))
+        all_class_ids = xp.reshape(xp.arange(2, dtype=xp.int32, device=device), (1, 2))
         first = logits.shape[0]
-
-        def classes() -> np.ndarray[Any, Any]:
-            return np.asarray(self._vocabulary or ("0", "1"))
-
-        def named() -> np.ndarray[Any, Any]:
-            return np.asarray(classes()[backend.to_numpy(class_ids)])
-
-        def all_named() -> np.ndarray[Any, Any]:
-            return np.tile(classes(), (first, 1))
-
+        names = np.asarray(self.label_vocabulary or ("0", "1"))
         return {
             PredictionKeys.LOGITS: xp.astype(logits, dtype, copy=False),
             PredictionKeys.LOGISTIC: xp.astype(logistic, dtype, copy=False),
@@ -139,9 +139,9 @@ class BinaryClassHead(Head):
                 xp.concat([self._mean(-logits), logistic], axis=-1), dtype, copy=False
             ),
             PredictionKeys.CLASS_IDS: class_ids,
-            PredictionKeys.CLASSES: named,
-            PredictionKeys.ALL_CLASS_IDS: xp.broadcast_to(both, (first, 2)),
-            PredictionKeys.ALL_CLASSES: all_named,
+            PredictionKeys.CLASSES: lambda: np.asarray(names[backend.to_numpy(class_ids)]),
+            PredictionKeys.ALL_CLASS_IDS: xp.broadcast_to(all_class_ids, (first, 2)),
+            PredictionKeys.ALL_CLASSES: lambda: np.tile(names, (first, 1)),
         }
 
     def _export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
@@ -174,14 +174,15 @@ class BinaryClassHead(Head):
             If the record is another head's.
         """
         others = super().curves(statistics)
-        part = statistics.parts.get(self._area_recipe.name)
-        points = np.zeros((4, 0)) if part is None else self._area_recipe.points(part)
+        ranking: Any = RankingSummary() if self.num_thresholds is None else ScoreBuckets(self.num_thresholds)
+        state = statistics.states.get(ranking.name)
+        points = np.zeros((4, 0)) if state is None else ranking.points(state)
         return {**named_curves(points), **others}
 
 
-def _thresholds(given: Sequence[float] | None) -> tuple[float, ...]:
+def _checked_thresholds(given: Sequence[float]) -> tuple[float, ...]:
     try:
-        thresholds = tuple(dict.fromkeys(float(threshold) for threshold in given)) if given is not None else ()
+        thresholds = tuple(dict.fromkeys(float(threshold) for threshold in given))
     except (TypeError, ValueError):
         raise TypeError(f"thresholds must be a sequence of numbers in (0, 1). Given: {given!r}") from None
     if any(not 0 < threshold < 1 for threshold in thresholds):
@@ -191,9 +192,7 @@ def _thresholds(given: Sequence[float] | None) -> tuple[float, ...]:
     return thresholds
 
 
-def _vocabulary(given: Sequence[str] | None) -> tuple[str, ...] | None:
-    if given is None:
-        return None
+def _checked_vocabulary(given: Sequence[str]) -> tuple[str, ...]:
     if not isinstance(given, (list, tuple)):
         raise ValueError(f"label_vocabulary should be a list or a tuple. Given type: {type(given)}")
     words = tuple(word.decode() if isinstance(word, bytes) else str(word) for word in given)

@@ -1,11 +1,7 @@
-"""What a head was made with: its repr, its equality and its dict are all functions of the arguments of the call.
-
-`Configured` notes the arguments whenever an object is made, so a class says nothing of them but what its ``__init__``
-does, and a further argument is shown, compared and written as soon as it is there.
-"""
+"""How a head is shown, compared and written: by the arguments of its class, each kept in the attribute of its name."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import Enum
@@ -13,53 +9,42 @@ from functools import partial
 from pkgutil import resolve_name
 from typing import Any, Self
 
-__all__ = ["Configured", "qualified_name"]
+from glmheads.display import qualified_name
+from glmheads.families import Family
+
+__all__ = ["Configured"]
 
 _SCALARS = (type(None), bool, int, float, str)
-_UNNAMED = "*"
-"""Where arguments are noted that can't be given by name, those of ``def __init__(self, *args)``."""
-_OF_FUNCTION = {"function"}
-_OF_OBJECT = {"class", "arguments"}
+_FUNCTION_KEYS = {"function"}
+_OBJECT_KEYS = {"class", "arguments"}
 
 
 class Configured:
-    """An object that is known by the arguments it was made with."""
-
-    _arguments: dict[str, Any]
-    """The arguments that differ from their defaults, by name: see `_given`."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        self = super().__new__(cls)
-        self._arguments = _given(inspect.signature(cls), args, kwargs)
-        return self
+    """An object that is known by its arguments."""
 
     def __repr__(self) -> str:
-        unnamed = [_text(value) for value in self._arguments.get(_UNNAMED, ())]
-        named = [f"{name}={text}" for name, text in self._shown().items() if name != _UNNAMED]
-        return f"{type(self).__name__}({', '.join(unnamed + named)})"
+        return f"{type(self).__name__}({', '.join(f'{name}={text}' for name, text in self._shown().items())})"
 
     def _shown(self) -> dict[str, str]:
         """The arguments that differ from their defaults, as text."""
-        return {name: _text(value) for name, value in self._arguments.items()}
+        return {name: _text(value) for name, value in _arguments(self)}
 
     def __eq__(self, other: object) -> bool:
-        if type(self) is not type(other):
-            return NotImplemented
-        return self._arguments == other._arguments
+        return type(self) is type(other) and _public(self) == _public(other)
 
     def __hash__(self) -> int:
-        scalars = ((name, value) for name, value in self._arguments.items() if isinstance(value, _SCALARS))
+        scalars = ((name, value) for name, value in _public(self).items() if isinstance(value, _SCALARS))
         return hash((type(self), *scalars))
 
     def to_dict(self) -> dict[str, Any]:
-        """What it was made with, as a dict that `from_dict` reads and ``json.dumps`` writes.
+        """The head's arguments, as a dict that `from_dict` reads and ``json.dumps`` writes.
 
         Returns
         -------
         dict
-            ``"class"``, the class by the name under which it can be imported; and ``"arguments"``, those that differ
-            from their defaults. A function is written by its name too, ``{"function": "package.module.function"}``, and
-            an object such as a `NumericColumn` as a dict of this kind.
+            ``"class"``, the name by which the class can be imported; and ``"arguments"``, those that differ from their
+            defaults. A function is written by its name too, ``{"function": "package.module.function"}``, and an object
+            such as a `NumericColumn` as a dict of this kind.
 
         Raises
         ------
@@ -67,7 +52,8 @@ class Configured:
             If a function or a class can't be imported by its name: a lambda, a partial, what is defined in a function,
             in a notebook or in the program's main file.
         TypeError
-            If an argument is neither that nor a number, a string, a list or a dict.
+            If an argument is neither that nor a number, a string, a list or a dict; or if the class takes an argument
+            that is not kept in an attribute of its name.
 
         Examples
         --------
@@ -78,12 +64,16 @@ class Configured:
         >>> gh.Head.from_dict(head.to_dict())
         BinaryClassHead(weight_column='weight', thresholds=[0.25])
         """
-        arguments = {name: _encode(f"{type(self).__name__}: {name}", v) for name, v in self._arguments.items()}
-        return {"class": _importable_name(type(self).__name__, type(self)), "arguments": arguments}
+        own = type(self).__name__
+        for name in _parameters(type(self)):
+            if not hasattr(self, _attribute(name)):
+                raise TypeError(f"{own} takes the argument {name}, but keeps no attribute {name}: set it in __init__")
+        arguments = {name: _encode(f"{own}: {name}", value) for name, value in _arguments(self)}
+        return {"class": _importable_name(own, type(self)), "arguments": arguments}
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> Self:
-        """What `to_dict` wrote.
+        """The head that `to_dict` wrote.
 
         The classes and functions that the dict names are imported, so read only what you trust.
 
@@ -101,7 +91,9 @@ class Configured:
         ValueError, TypeError
             As the class does, if it does not take the arguments.
         """
-        if not (isinstance(config, Mapping) and set(config) == _OF_OBJECT and isinstance(config["arguments"], Mapping)):
+        if not (
+            isinstance(config, Mapping) and set(config) == _OBJECT_KEYS and isinstance(config["arguments"], Mapping)
+        ):
             raise TypeError(
                 f"expected a dict that to_dict makes, {{'class': ..., 'arguments': {{...}}}}. Given: {config!r}"
             )
@@ -117,42 +109,36 @@ class Configured:
 # Arguments
 
 
-def _given(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call that differ from their defaults, by name and in the order of the signature.
+def _parameters(cls: type) -> dict[str, inspect.Parameter]:
+    """The named parameters of a class, with those of its base in place of ``*args`` and ``**kwargs``."""
+    if cls.__init__ is object.__init__:  # type: ignore[misc]
+        return {}
+    own = inspect.signature(cls.__init__).parameters  # type: ignore[misc]
+    named = {name: p for name, p in own.items() if name != "self" and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+    if len(named) + 1 == len(own):
+        return named
+    return {**_parameters(next(base for base in cls.__mro__[1:] if "__init__" in vars(base))), **named}
 
-    They are plain (see `_plain`), so that nobody changes them later; a default that belongs to an enumeration says that
-    the argument does.
-    """
-    try:
-        bound = signature.bind(*args, **kwargs)
-    except TypeError:
-        return {}  # which __init__ is about to raise; or nobody calls it, as when a pickle is read
-    kinds = {name: signature.parameters[name].kind for name in bound.arguments}
-    unnamed: tuple[Any, ...] = ()
-    named: dict[str, Any] = {}
-    if {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.POSITIONAL_ONLY} & set(kinds.values()):
-        unnamed, named = bound.args, bound.kwargs
-    else:
-        for name, value in bound.arguments.items():
-            named.update(value if kinds[name] is inspect.Parameter.VAR_KEYWORD else {name: value})
-    given: dict[str, Any] = {_UNNAMED: _plain(unnamed)} if unnamed else {}
-    for name, value in named.items():
-        parameter = signature.parameters.get(name)
-        default = inspect.Parameter.empty if parameter is None else parameter.default
-        if isinstance(default, Enum):
-            with suppress(ValueError):
-                value = type(default)(value)
-        value = _plain(value)
-        if not _same(value, _plain(default)):
-            given[name] = value
-    return given
+
+def _attribute(parameter: str) -> str:
+    return "metric_specs" if parameter == "metrics" else parameter  # Head.metrics is a method
+
+
+def _arguments(head: Any) -> Iterator[tuple[str, Any]]:
+    """The arguments that differ from their defaults, as plain values."""
+    for name, parameter in _parameters(type(head)).items():
+        if hasattr(head, _attribute(name)):
+            value = _plain(getattr(head, _attribute(name)))
+            if not _same(value, _plain(parameter.default)):
+                yield name, value
+
+
+def _public(head: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(head).items() if not name.startswith("_")}
 
 
 def _plain(value: Any) -> Any:
-    """A copy of numbers, strings, sequences, sets, mappings and arrays as numbers, str, lists and dicts.
-
-    Any other object is left as it is.
-    """
+    """Numbers, strings, sequences, sets, mappings and arrays as numbers, str, lists and dicts; other objects as is."""
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, type):
@@ -185,7 +171,7 @@ def _text(value: Any) -> str:
         return f"{{{', '.join(f'{_text(key)}: {_text(element)}' for key, element in value.items())}}}"
     if hasattr(value, "__qualname__") or isinstance(value, partial):
         return qualified_name(value) or ""
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, Configured):
         shown = [f"{field.name}={_text(_plain(found))}" for field, found in _set_fields(value) if field.repr]
         return f"{type(value).__name__}({', '.join(shown)})"
     return repr(value)
@@ -195,16 +181,6 @@ def _set_fields(record: Any) -> list[tuple[Field[Any], Any]]:
     """The fields of a dataclass's object that its ``__init__`` takes and that differ from their defaults."""
     found = [(field, getattr(record, field.name)) for field in fields(record) if field.init]
     return [(field, value) for field, value in found if field.default is MISSING or not _same(value, field.default)]
-
-
-def qualified_name(function: Callable[..., Any] | None) -> str | None:
-    """What tells a user's function from another in a head's configuration."""
-    if function is None:
-        return None
-    if isinstance(function, partial):
-        return f"partial({qualified_name(function.func)}, {function.args}, {function.keywords})"
-    named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{named.__module__}.{named.__qualname__}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -218,14 +194,17 @@ def _encode(where: str, value: Any) -> Any:
     if isinstance(value, list):
         return [_encode(where, element) for element in value]
     if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value) or set(value) in (_OF_FUNCTION, _OF_OBJECT):
+        if not all(isinstance(key, str) for key in value) or set(value) in (_FUNCTION_KEYS, _OBJECT_KEYS):
             raise TypeError(
                 f"{where} is a dict whose keys {list(value)} can't be written: they must be strings, and "
-                f"{sorted(_OF_FUNCTION)} and {sorted(_OF_OBJECT)} stand for functions and objects"
+                f"{sorted(_FUNCTION_KEYS)} and {sorted(_OBJECT_KEYS)} stand for functions and objects"
             )
         return {key: _encode(where, element) for key, element in value.items()}
     if isinstance(value, Configured):
         return value.to_dict()
+    if isinstance(value, Family):
+        parts = {key: _encode(f"{where}.{key}", _plain(part)) for key, part in vars(value).items()}
+        return {"class": _importable_name(where, type(value)), "arguments": parts}
     if is_dataclass(value) and not isinstance(value, type):
         arguments = {field.name: _encode(f"{where}.{field.name}", _plain(found)) for field, found in _set_fields(value)}
         return {"class": _importable_name(where, type(value)), "arguments": arguments}
@@ -238,9 +217,9 @@ def _decode(value: Any) -> Any:
     if isinstance(value, list):
         return [_decode(element) for element in value]
     if isinstance(value, Mapping):
-        if set(value) == _OF_FUNCTION:
+        if set(value) == _FUNCTION_KEYS:
             return _import(value["function"])
-        if set(value) == _OF_OBJECT:
+        if set(value) == _OBJECT_KEYS:
             return _make(_class(value["class"]), value["arguments"])
         return {key: _decode(element) for key, element in value.items()}
     return value
@@ -248,14 +227,13 @@ def _decode(value: Any) -> Any:
 
 def _class(name: Any) -> type:
     found = _import(name)
-    if not (isinstance(found, type) and (issubclass(found, Configured) or is_dataclass(found))):
-        raise ValueError(f"{name} is no class of what to_dict writes: a head or a dataclass")
+    if not (isinstance(found, type) and (issubclass(found, (Configured, Family)) or is_dataclass(found))):
+        raise ValueError(f"{name} is no class of what to_dict writes: a head, a family or a dataclass")
     return found
 
 
 def _make(made: type, arguments: Mapping[str, Any]) -> Any:
-    named = {name: _decode(value) for name, value in arguments.items()}
-    return made(*named.pop(_UNNAMED, ()), **named)
+    return made(**{name: _decode(value) for name, value in arguments.items()})
 
 
 def _importable_name(where: str, value: Any) -> str:
@@ -282,10 +260,10 @@ def _importable_name(where: str, value: Any) -> str:
     )
 
 
-def _import(name: Any) -> Any:
+def _import(name: Any) -> Callable[..., Any]:
     if not isinstance(name, str):
         raise TypeError(f"expected the dotted name of a function or a class. Given: {name!r}")
     try:
-        return resolve_name(name)
+        return resolve_name(name)  # type: ignore[no-any-return]
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"{name} can't be imported: {error}") from error

@@ -1,42 +1,42 @@
 """Regression heads: a real number, a probability or a count for each logit."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from glmheads.backends import Array
-from glmheads.estimator_spec import ExportOutput, PredictOutput, RegressionOutput
 from glmheads.families import BERNOULLI, GAUSSIAN, POISSON, POISSON_WITHOUT_CONSTANT, Family
-from glmheads.features import NumericColumn
-from glmheads.heads.base import Head, Prediction
-from glmheads.metrics import Measure, calibration_measures, choose, mean_measures
+from glmheads.heads.estimator_spec import ExportOutput, PredictOutput, RegressionOutput
+from glmheads.heads.family_head import FamilyHead
+from glmheads.heads.head import Prediction
+from glmheads.inputs import NumericColumn
+from glmheads.metrics import calibration_metrics, choose, chosen_names, mean_metrics
 from glmheads.names import PredictionKeys, Reduction
 
 __all__ = ["LogisticRegressionHead", "PoissonRegressionHead", "RegressionHead", "logistic_regression_head"]
 
 
-class _MeanHead(Head):
-    """A head that predicts a mean for each logit and reports means, and perhaps more."""
+class _RegressionHead(FamilyHead):
+    """A head that predicts a mean for each logit."""
 
-    def __init__(
-        self, *, family: Family, label_dimension: int = 1, measures: Sequence[Measure] = (), **arguments: Any
-    ) -> None:
+    def __init__(self, *, family: Family, label_dimension: int = 1, **arguments: Any) -> None:
         if isinstance(label_dimension, bool) or not hasattr(label_dimension, "__index__") or label_dimension < 1:
             raise ValueError(
                 f"Invalid label_dimension {label_dimension}. It is the number of labels of an example, >= 1."
             )
-        super().__init__(
-            family=family,
-            measures=(*mean_measures(), *measures),
-            logits_dimension=int(label_dimension),
-            **arguments,
-        )
+        super().__init__(family=family, logits_dimension=int(label_dimension), **arguments)
+
+    @property
+    def label_dimension(self) -> int:
+        """The number of labels, and of logits, of an example."""
+        return self.logits_dimension
 
     def _export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
         regression = RegressionOutput(value=predictions[PredictionKeys.PREDICTIONS])
         return {"serving_default": regression, "regression": regression, "predict": PredictOutput(predictions)}
 
 
-class RegressionHead(_MeanHead):
+class RegressionHead(_RegressionHead):
     """Regression to `label_dimension` real numbers by squared error.
 
     Parameters
@@ -87,12 +87,13 @@ class RegressionHead(_MeanHead):
 
     def _predictions(self, logits: Array, dtype: Any) -> dict[str, Prediction]:
         found = super()._predictions(logits, dtype)
-        if self._inverse_link_fn is None:
+        if self.inverse_link_fn is None:
             del found[PredictionKeys.LOGITS]
         return found
 
 
-class LogisticRegressionHead(_MeanHead):
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class LogisticRegressionHead(_RegressionHead):
     """Regression to a probability by sigmoid cross entropy; labels are in [0, 1].
 
     Parameters
@@ -103,7 +104,7 @@ class LogisticRegressionHead(_MeanHead):
     name : str, optional
         Appended to every metric's key.
     extra_metrics : sequence of str or "all", optional
-        What is reported beside tf.estimator's metrics: ``"brier_score"``, ``"expected_calibration_error"``,
+        Metrics that are reported too: ``"brier_score"``, ``"expected_calibration_error"``,
         ``"calibration_ratio"``, ``"calibration_intercept"``, ``"calibration_slope"``, ``"normalized_entropy"``.
 
     Raises
@@ -120,7 +121,8 @@ class LogisticRegressionHead(_MeanHead):
     0.717441
     """
 
-    _label_messages = ("Labels must be in range [0, 1]", "Labels must be in range [0, 1]")
+    extra_metrics: tuple[str, ...] | str | None
+    label_messages = ("Labels must be in range [0, 1]", "Labels must be in range [0, 1]")
 
     def __init__(
         self,
@@ -129,16 +131,19 @@ class LogisticRegressionHead(_MeanHead):
         name: str | None = None,
         extra_metrics: Sequence[str] | str | None = None,
     ) -> None:
+        chosen = choose(extra_metrics, calibration_metrics())
+        vars(self)["extra_metrics"] = chosen_names(extra_metrics)
         super().__init__(
             family=BERNOULLI,
-            measures=choose(extra_metrics, calibration_measures()),
+            metrics=(*mean_metrics(), *chosen),
             weight_column=weight_column,
             loss_reduction=loss_reduction,
             name=name,
         )
 
 
-class PoissonRegressionHead(_MeanHead):
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class PoissonRegressionHead(_RegressionHead):
     """Regression to `label_dimension` counts by the log-Poisson loss; labels are nonnegative.
 
     Parameters
@@ -166,6 +171,8 @@ class PoissonRegressionHead(_MeanHead):
     1.0
     """
 
+    compute_full_loss: bool
+
     def __init__(
         self,
         label_dimension: int = 1,
@@ -174,6 +181,7 @@ class PoissonRegressionHead(_MeanHead):
         compute_full_loss: bool = True,
         name: str | None = None,
     ) -> None:
+        vars(self)["compute_full_loss"] = bool(compute_full_loss)
         super().__init__(
             family=POISSON if compute_full_loss else POISSON_WITHOUT_CONSTANT,
             label_dimension=label_dimension,

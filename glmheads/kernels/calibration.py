@@ -6,8 +6,8 @@ them in its first bin. It ends at ±16, where probabilities in float32 do. The o
 the probability over which the expected calibration error is defined. The bin of an example is the number of edges at or
 below it, and so the sum of its places in the two grids, each a product and a floor.
 
-A histogram is a pair of shape (4, `BINS`): by bin in ascending order the mass of the negatives Σ w (1 − z), that of the
-positives Σ w z, the predictions Σ w p and the number of examples.
+A histogram is a pair of shape (4, `BINS`): by bin in ascending order the weight of the negatives Σ w (1 − z), that
+of the positives Σ w z, the predictions Σ w p and the number of examples.
 """
 
 import math
@@ -56,20 +56,20 @@ def bins(logits: Array, probabilities: Array) -> Array:
 
 
 def histogram(bins: Array, positive: Array, negative: Array, probabilities: Array, *, weighted: bool = True) -> Pair:
-    """The histogram of examples in these bins, with their masses and probabilities: four arrays of shape (n,).
+    """The histogram of examples in these bins, with their class weights and probabilities: four arrays of shape (n,).
 
-    Where examples are not weighted, what has mass has mass 1.
+    Where examples are not weighted, each element has weight 1.
     """
     xp = backends.of(positive).xp
-    mass = positive + negative
-    rows = [positive, mass * probabilities, xp.astype(mass > 0, mass.dtype) if weighted else mass]
+    weight = positive + negative
+    rows = [positive, weight * probabilities, xp.astype(weight > 0, weight.dtype) if weighted else weight]
     sums = [segment_total(row, bins, BINS) for row in rows]
     rest = segment_total(negative, bins, BINS) if weighted else add(sums[2], Pair(-sums[0].hi, -sums[0].lo))
     return Pair(*(xp.stack(parts) for parts in zip(*(pair.arrays() for pair in (rest, *sums)), strict=True)))
 
 
 def _rows(hi: Array, lo: Array) -> tuple[Array, Array, Array, Array]:
-    """Negative mass, positive mass, predictions and counts."""
+    """Negative weight, positive weight, predictions and counts."""
     rows = value(Pair(hi, lo))
     return rows[0, :], rows[1, :], rows[2, :], rows[3, :]
 
@@ -118,7 +118,7 @@ def recalibration(hi: Array, lo: Array) -> Array:
     """
     backend = backends.of(hi)
     xp = backend.xp
-    with backend.quiet():
+    with backend.errstate():
         negative, positive, prediction, _ = _rows(hi, lo)
         weight = negative + positive
         total = xp.sum(weight)
@@ -132,7 +132,7 @@ def recalibration(hi: Array, lo: Array) -> Array:
             lambda line: _newton_step(x, positive, negative, weight, *line[:2]), (start, zero, zero), _NEWTON_STEPS
         )
         (lowest_positive, highest_positive), (lowest_negative, highest_negative) = (
-            _ends(x, masses) for masses in (positive, negative)
+            _ends(x, weights) for weights in (positive, negative)
         )
         overlap = (highest_negative > lowest_positive) & (highest_positive > lowest_negative)
         line = xp.stack([intercept, slope])
@@ -170,11 +170,11 @@ def _newton_step(
     return intercept + length * d_intercept, slope + length * d_slope, change
 
 
-def _ends(x: Array, masses: Array) -> tuple[Array, Array]:
-    """The lowest and the highest x where there is mass."""
+def _ends(x: Array, weights: Array) -> tuple[Array, Array]:
+    """The lowest and the highest x where there is weight."""
     xp = backends.of(x).xp
     infinity = xp.full_like(x, float("inf"))
-    return xp.min(xp.where(masses > 0, x, infinity)), xp.max(xp.where(masses > 0, x, -infinity))
+    return xp.min(xp.where(weights > 0, x, infinity)), xp.max(xp.where(weights > 0, x, -infinity))
 
 
 def _log_odds(probability: Array) -> Array:

@@ -1,6 +1,6 @@
-"""Areas under the ROC and the precision–recall curve, of arrays and of masses by score.
+"""Areas under the ROC and the precision–recall curve, of arrays and of weights by score.
 
-The weighted data enter as the masses of positives and negatives at each distinct score, in ascending order of the
+The data enter as the weights of positives and of negatives at each distinct score, in ascending order of the
 score. Examples of equal score are a tie: the ROC curve runs straight through it, the precision–recall curve as Davis
 and Goadrich (*The relationship between precision-recall and ROC curves*, ICML 2006) have it. Every area is 0 where it
 is 0 / 0.
@@ -14,11 +14,11 @@ from glmheads.backends import Array
 from glmheads.kernels.reductions import Pair, add, safe_divide, value
 
 __all__ = [
-    "Masses",
+    "ClassWeights",
     "average_precision",
     "average_precision_area",
     "curve_points",
-    "masses_by_score",
+    "weights_by_score",
     "named_curves",
     "precision_recall_area",
     "roc_area",
@@ -26,15 +26,15 @@ __all__ = [
 ]
 
 
-class Masses(NamedTuple):
-    """Masses of positives and of negatives, pairs of shape (m,), by ascending score."""
+class ClassWeights(NamedTuple):
+    """ClassWeights of positives and of negatives, pairs of shape (m,), by ascending score."""
 
     positive: Pair
     negative: Pair
 
 
-def masses_by_score(scores: Array, positive: Pair, negative: Pair) -> Masses:
-    """The masses of equal scores joined, in ascending order of the score.
+def weights_by_score(scores: Array, positive: Pair, negative: Pair) -> ClassWeights:
+    """The weights of equal scores joined, in ascending order of the score.
 
     All arrays have shape (m,); so have the results, whose tail is 0 where scores are equal: the shape depends on shapes
     alone.
@@ -45,7 +45,7 @@ def masses_by_score(scores: Array, positive: Pair, negative: Pair) -> Masses:
     scores = xp.take(scores, index)
     group = groups(xp.concat([xp.ones_like(scores[:1], dtype=xp.bool), scores[1:] != scores[:-1]]))
     in_order = (pair.map(lambda part: xp.take(part, index)) for pair in (positive, negative))
-    return Masses(*(join(pair, group, scores.shape[0]) for pair in in_order))
+    return ClassWeights(*(join(pair, group, scores.shape[0]) for pair in in_order))
 
 
 def groups(starts: Array) -> Array:
@@ -83,34 +83,34 @@ def _before(running: Array) -> Array:
 
 
 def _from_above(pair: Pair) -> tuple[Array, Array]:
-    """The masses in descending order of the score, and their running sum."""
+    """The weights in descending order of the score, and their running sum."""
     xp = backends.of(pair.hi).xp
     flipped = pair.map(xp.flip)
     return value(flipped), cumulative(flipped)
 
 
-def roc_area(masses: Masses) -> Array:
+def roc_area(weights: ClassWeights) -> Array:
     """The probability that a positive has a higher score than a negative, a tie counting half: a 0-d array."""
-    xp = backends.of(masses.positive.hi).xp
-    positive, negative = value(masses.positive), value(masses.negative)
-    below = cumulative(masses.negative)
+    xp = backends.of(weights.positive.hi).xp
+    positive, negative = value(weights.positive), value(weights.negative)
+    below = cumulative(weights.negative)
     # Shares first, so that no product of totals overflows or vanishes.
-    positive_share = safe_divide(positive, xp.broadcast_to(cumulative(masses.positive)[-1], positive.shape))
+    positive_share = safe_divide(positive, xp.broadcast_to(cumulative(weights.positive)[-1], positive.shape))
     rank = safe_divide(_before(below) + negative / 2, xp.broadcast_to(below[-1], negative.shape))
     return xp.sum(positive_share * rank)
 
 
-def precision_recall_area(masses: Masses) -> Array:
+def precision_recall_area(weights: ClassWeights) -> Array:
     """The area under Davis and Goadrich's interpolation between the points of all distinct scores: a 0-d array.
 
     Along a tie TP grows linearly with P = TP + FP, TP = slope·P + intercept, and the integral of TP / P dTP is
     slope·(ΔTP + intercept·log(P_end / P_start)), without the logarithm where P_start is 0 (there the intercept is 0).
     """
-    xp = backends.of(masses.positive.hi).xp
-    d_tp, tp = _from_above(masses.positive)
-    d_fp, fp = _from_above(masses.negative)
+    xp = backends.of(weights.positive.hi).xp
+    d_tp, tp = _from_above(weights.positive)
+    d_fp, fp = _from_above(weights.negative)
     total = xp.broadcast_to(tp[-1] + fp[-1], tp.shape)
-    d_tp, tp, d_fp, fp = (safe_divide(mass, total) for mass in (d_tp, tp, d_fp, fp))
+    d_tp, tp, d_fp, fp = (safe_divide(weight, total) for weight in (d_tp, tp, d_fp, fp))
     tp_start, fp_start = _before(tp), _before(fp)
     p_start, d_p = tp_start + fp_start, d_tp + d_fp
     slope = safe_divide(d_tp, d_p)
@@ -119,26 +119,26 @@ def precision_recall_area(masses: Masses) -> Array:
     return safe_divide(area, tp[-1])
 
 
-def average_precision_area(masses: Masses) -> Array:
+def average_precision_area(weights: ClassWeights) -> Array:
     """Σ (recall step) · precision over the distinct scores, as scikit-learn defines average precision: a 0-d array."""
-    xp = backends.of(masses.positive.hi).xp
-    d_tp, tp = _from_above(masses.positive)
-    _, fp = _from_above(masses.negative)
+    xp = backends.of(weights.positive.hi).xp
+    d_tp, tp = _from_above(weights.positive)
+    _, fp = _from_above(weights.negative)
     return safe_divide(xp.sum(d_tp * safe_divide(tp, tp + fp)), tp[-1])
 
 
-def curve_points(scores: Array, masses: Masses) -> Array:
+def curve_points(scores: Array, weights: ClassWeights) -> Array:
     """Thresholds, false and true positive rate (recall), and precision of scores of at least that: shape (4, m + 1).
 
-    The scores, of shape (m,), ascend as the masses do; the thresholds descend, and the first is ∞, with no positives,
+    The scores, of shape (m,), ascend as the weights do; the thresholds descend, and the first is ∞, with no positives,
     where precision is 1.
     """
     xp = backends.of(scores).xp
-    rows = (xp.flip(scores), _from_above(masses.positive)[1], _from_above(masses.negative)[1])
+    rows = (xp.flip(scores), _from_above(weights.positive)[1], _from_above(weights.negative)[1])
     firsts = (float("inf"), 0.0, 0.0)
     starts = (xp.full_like(scores[:1], first) for first in firsts)
     thresholds, tp, fp = (xp.concat([start, row]) for start, row in zip(starts, rows, strict=True))
-    fpr, tpr = (safe_divide(mass, xp.broadcast_to(mass[-1:], mass.shape)) for mass in (fp, tp))
+    fpr, tpr = (safe_divide(sums, xp.broadcast_to(sums[-1:], sums.shape)) for sums in (fp, tp))
     precision = xp.where(tp + fp == 0, xp.ones_like(tp), safe_divide(tp, tp + fp))
     return xp.stack([thresholds, fpr, tpr, precision])
 
@@ -175,7 +175,7 @@ def roc_auc(labels: Array, scores: Array, weights: Array | None = None) -> Array
     >>> float(roc_auc(labels, scores))
     0.875
     """
-    with backends.of(scores).quiet():
+    with backends.of(scores).errstate():
         return _area(roc_area, labels, scores, weights)
 
 
@@ -191,11 +191,11 @@ def average_precision(labels: Array, scores: Array, weights: Array | None = None
     >>> round(float(average_precision(labels, scores)), 6)
     0.833333
     """
-    with backends.of(scores).quiet():
+    with backends.of(scores).errstate():
         return _area(average_precision_area, labels, scores, weights)
 
 
-def _area(area: Callable[[Masses], Array], labels: Array, scores: Array, weights: Array | None) -> Array:
+def _area(area: Callable[[ClassWeights], Array], labels: Array, scores: Array, weights: Array | None) -> Array:
     backend = backends.of(scores)
     given = (labels,) if weights is None else (labels, weights)
     for name, array in zip(("labels", "weights"), given, strict=False):
@@ -207,11 +207,11 @@ def _area(area: Callable[[Masses], Array], labels: Array, scores: Array, weights
     return backend.call(_area_of_arrays, scores, *given, shape=(), area=area)
 
 
-def _area_of_arrays(*arrays: Array, area: Callable[[Masses], Array]) -> Array:
-    return area(_masses(*arrays))
+def _area_of_arrays(*arrays: Array, area: Callable[[ClassWeights], Array]) -> Array:
+    return area(_class_weights(*arrays))
 
 
-def _masses(scores: Array, labels: Array, weights: Array | None = None) -> Masses:
+def _class_weights(scores: Array, labels: Array, weights: Array | None = None) -> ClassWeights:
     backend = backends.of(scores)
     xp = backend.xp
     dtype = backend.accumulation_dtype(backend.device(scores))
@@ -220,5 +220,5 @@ def _masses(scores: Array, labels: Array, weights: Array | None = None) -> Masse
     zeros = xp.zeros_like(labels)
     if scores.shape[0] == 0:
         one = xp.zeros((1,), dtype=dtype, device=backend.device(scores))
-        return Masses(Pair(one, one), Pair(one, one))
-    return masses_by_score(scores, Pair(weights * labels, zeros), Pair(weights * (1 - labels), zeros))
+        return ClassWeights(Pair(one, one), Pair(one, one))
+    return weights_by_score(scores, Pair(weights * labels, zeros), Pair(weights * (1 - labels), zeros))

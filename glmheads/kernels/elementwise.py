@@ -69,7 +69,7 @@ def elementwise(kernel: Callable[..., Array]) -> Callable[..., Array]:
                     f"logits {tuple(x.shape)}"
                 )
             others[index] = in_dtype(to_compute_dtype(other), x.dtype)
-        with backend.quiet():
+        with backend.errstate():
             result = kernel(*others, x, **options)
         is_float = _is_real_floating(xp, logits.dtype)
         return in_dtype(result, logits.dtype) if is_float else result

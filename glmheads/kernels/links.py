@@ -1,12 +1,14 @@
-"""Inverse links: from logits to the mean of a distribution.
+"""Links and their inverses: from the mean of a distribution to logits and back.
 
-Every function takes float32 or float64 logits of any shape and returns an array like them.
+Every function takes a float32 or float64 array of any shape and returns an array like it.
 """
+
+import math
 
 from glmheads import backends
 from glmheads.backends import Array
 
-__all__ = ["exp", "identity", "log_sigmoid", "sigmoid", "sigmoid_of_split", "split"]
+__all__ = ["exp", "identity", "log", "log_sigmoid", "logit", "sigmoid", "sigmoid_of_split", "split"]
 
 
 def split(x: Array) -> tuple[Array, Array]:
@@ -64,3 +66,35 @@ def identity(x: Array) -> Array:
 def exp(x: Array) -> Array:
     """exp(x), the inverse link of the Poisson family."""
     return backends.of(x).xp.exp(x)
+
+
+def log(means: Array) -> Array:
+    """log(μ), the link of the Poisson family; the logit of 0 is −∞, and NaN where μ < 0."""
+    xp = backends.of(means).xp
+    positive = means > 0
+    logits = xp.log(xp.where(positive, means, xp.ones_like(means)))
+    logits = xp.where(means == 0, xp.full_like(means, -math.inf), logits)
+    return xp.where(means >= 0, logits, xp.full_like(means, math.nan))
+
+
+def logit(probabilities: Array) -> Array:
+    """log(p / (1 − p)), right to a few ulp; ∓∞ where p is 0 or 1, and NaN where it is not from 0 to 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from glmheads.kernels.links import logit
+    >>> logit(np.asarray([0.0, 0.5])).tolist()
+    [-inf, 0.0]
+    """
+    p = probabilities
+    xp = backends.of(p).xp
+    inside = (p > 0) & (p < 1)
+    is_middle = (p > 0.25) & (p < 0.75)
+    half = xp.full_like(p, 0.5)
+    q, r = xp.where(inside, p, half), xp.where(is_middle, p, half)
+    # In the middle 2r − 1 is exact, and the difference of logarithms would cancel.
+    logits = xp.where(is_middle, xp.log1p((2 * r - 1) / (1 - r)), xp.log(q) - xp.log1p(-q))
+    for probability, infinity in ((0, -math.inf), (1, math.inf)):
+        logits = xp.where(p == probability, xp.full_like(p, infinity), logits)
+    return xp.where(inside | (p == 0) | (p == 1), logits, xp.full_like(p, math.nan))

@@ -1,7 +1,7 @@
 """Pointwise losses with their first and second derivatives by the logits.
 
 Every function takes labels z and logits x of one shape and one dtype, float32 or float64, and returns an array like
-them. A weight is no business of theirs. NaN in gives NaN out; an infinite logit gives the limit, never NaN.
+them, unweighted. NaN in gives NaN out; an infinite logit gives the limit, never NaN.
 """
 
 import math
@@ -14,6 +14,7 @@ __all__ = [
     "log_poisson_gradient",
     "log_poisson_hessian",
     "log_poisson_loss",
+    "log_poisson_loss_without_constant",
     "sigmoid_cross_entropy",
     "sigmoid_cross_entropy_gradient",
     "sigmoid_cross_entropy_hessian",
@@ -76,7 +77,7 @@ def _cross_entropy(wrong: Array, logits: Array, m: Array, log1p_e: Array) -> Arr
     backend = backends.of(logits)
     xp = backend.xp
     infinite = m == -math.inf
-    if backend.may_have(infinite):  # ∞ · 0 is a right infinite logit, whose loss is 0
+    if backend.possibly_any(infinite):  # ∞ · 0 is a right infinite logit, whose loss is 0
         logits = xp.where(infinite & (wrong == 0), xp.zeros_like(logits), logits)
     return log1p_e + logits * wrong
 
@@ -166,6 +167,11 @@ def log_poisson_loss(labels: Array, logits: Array, *, compute_full_loss: bool = 
         stirling = z * xp.log(z) - z + 0.5 * xp.log((2 * math.pi) * z)
         loss = loss + xp.where(many, stirling, xp.zeros_like(stirling))
     return loss
+
+
+def log_poisson_loss_without_constant(labels: Array, logits: Array) -> Array:
+    """exp(x) − x z"""
+    return log_poisson_loss(labels, logits, compute_full_loss=False)
 
 
 def log_poisson_gradient(labels: Array, logits: Array) -> Array:

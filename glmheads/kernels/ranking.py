@@ -10,7 +10,7 @@ of the data with all positives at their lo and all negatives at their hi bounds 
 
 Slots are one array of shape (4, m), the rows lo, hi, positive and negative mass, of the accumulation dtype; in float32
 two more rows hold the low parts of the masses (see `reductions`). An empty slot has no mass and lo = hi = ∞. The shape
-of every result depends on shapes alone, unless the library trims empty slots at no cost. Scores that wait to be taken
+of every result depends on shapes alone, unless the library dynamic_shapes empty slots at no cost. Scores that wait to be taken
 in are one array of shape (3, m), the rows score, positive and negative mass, as narrow as they come.
 """
 
@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 from glmheads import backends
 from glmheads.backends import Array
-from glmheads.kernels.curves import Masses, curve_points, groups, join, masses_by_score
+from glmheads.kernels.curves import ClassWeights, curve_points, groups, join, weights_by_score
 from glmheads.kernels.reductions import Pair, value
 
 __all__ = ["CAPACITY", "TARGET", "areas_with_bounds", "compress", "concat", "from_intervals", "from_scores", "points"]
@@ -41,10 +41,10 @@ def from_scores(scores: Array, positive: Array, negative: Array) -> Array:
     xp = backend.xp
     absent = ~((positive > 0) | (negative > 0))
     is_zero = scores == 0
-    if backend.may_have(is_zero):  # −0 and 0 sort as one
+    if backend.possibly_any(is_zero):  # −0 and 0 sort as one
         scores = xp.where(is_zero, xp.zeros_like(scores), scores)
-    wait = backend.trims and backend.at_hand(scores) and scores.shape[0] > CAPACITY
-    if backend.may_have(absent):
+    wait = backend.dynamic_shapes and backend.is_concrete(scores) and scores.shape[0] > CAPACITY
+    if backend.possibly_any(absent):
         if wait:
             present = xp.nonzero(~absent)[0]
             scores, positive, negative = (xp.take(a, present) for a in (scores, positive, negative))
@@ -162,7 +162,7 @@ def compress(slots: Array) -> Array:
     positive, negative = (join(mass, group, length) for mass in _masses(slots))
     rows = [lo, hi, positive.hi, negative.hi]
     joined = xp.stack(rows if slots.shape[0] == 4 else [*rows, positive.lo, negative.lo])
-    if backend.trims and backend.at_hand(joined):
+    if backend.dynamic_shapes and backend.is_concrete(joined):
         joined = xp.take(joined, xp.nonzero((positive.hi > 0) | (negative.hi > 0))[0], axis=1)
     return joined
 
@@ -173,7 +173,7 @@ def _unit_starts(lo: Array, hi: Array) -> Array:
     xp = backend.xp
     interval = hi > lo
     equal = xp.concat([hi[:1] != hi[:1], lo[1:] == lo[:-1]])
-    if not backend.may_have(interval):
+    if not backend.possibly_any(interval):
         return ~equal
     # The intervals of one summary don't overlap, so that the last to start before a slot is the last to end before it.
     # After a merge they may: then a score may be kept apart that could have been joined, which is never wrong.
@@ -199,14 +199,14 @@ def _by_equal_mass(slots: Array, unit: Array) -> Array:
     return xp.sort(xp.astype(xp.clip(before * share, 0, TARGET - 1), xp.int32))
 
 
-def _masses(slots: Array) -> Masses:
+def _masses(slots: Array) -> ClassWeights:
     positive, negative = slots[_POSITIVE, :], slots[_NEGATIVE, :]
     if slots.shape[0] == 4:
-        return Masses(Pair(positive), Pair(negative))
-    return Masses(Pair(positive, slots[4, :]), Pair(negative, slots[5, :]))
+        return ClassWeights(Pair(positive), Pair(negative))
+    return ClassWeights(Pair(positive, slots[4, :]), Pair(negative, slots[5, :]))
 
 
-def areas_with_bounds(slots: Array, areas: tuple[Callable[[Masses], Array], ...]) -> Array:
+def areas_with_bounds(slots: Array, areas: tuple[Callable[[ClassWeights], Array], ...]) -> Array:
     """Lower bound, value and upper bound of each area of the data, shape (areas, 3); the bounds are rounded outward.
 
     The value is that of the data with every score in the middle of its slot. An area is a function of masses by score
@@ -221,13 +221,13 @@ def areas_with_bounds(slots: Array, areas: tuple[Callable[[Masses], Array], ...]
     middle = lo / 2 + hi / 2
     middle = xp.where(xp.isnan(middle), xp.zeros_like(middle), middle)  # from −∞ to ∞
     middle = xp.where(lo == hi, lo, middle)  # half the least subnormal number is 0
-    central = masses_by_score(middle, positive, negative)
+    central = weights_by_score(middle, positive, negative)
     zeros = xp.zeros_like(lo)
     # Positives at the first half of the scores, negatives at the second.
     positive = positive.map(lambda part: xp.concat([part, zeros]))
     negative = negative.map(lambda part: xp.concat([zeros, part]))
-    lowest = masses_by_score(xp.concat([lo, hi]), positive, negative)
-    highest = masses_by_score(xp.concat([hi, lo]), positive, negative)
+    lowest = weights_by_score(xp.concat([lo, hi]), positive, negative)
+    highest = weights_by_score(xp.concat([hi, lo]), positive, negative)
     lower, value, upper = (xp.stack([area(masses) for area in areas]) for masses in (lowest, central, highest))
     # Running sums in float64 may be wrong in every addition, those of pairs are not; 2048 covers what joining slots
     # costs.
@@ -238,7 +238,7 @@ def areas_with_bounds(slots: Array, areas: tuple[Callable[[Masses], Array], ...]
     return xp.clip(xp.stack([lower - slack, value, upper + slack], axis=1), 0, 1)
 
 
-def from_intervals(masses: Masses) -> Array:
+def from_intervals(masses: ClassWeights) -> Array:
     """Slots of which only the order is known, given their masses by ascending score."""
     backend = backends.of(masses.positive.hi)
     xp = backend.xp

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from glmheads import backends
 from glmheads.backends import Array
 from glmheads.names import Reduction
@@ -17,6 +19,7 @@ from glmheads.names import Reduction
 __all__ = [
     "Pair",
     "add",
+    "counted",
     "divisor",
     "reduce",
     "safe_divide",
@@ -51,7 +54,10 @@ class Pair(NamedTuple):
         """The pair of what a linear function makes of the two."""
         return Pair(function(self.hi), self.lo if self.is_plain else function(self.lo))
 
-    # What `Backend.fold` asks of a record.
+    def __add__(self, other: "Pair") -> "Pair":  # type: ignore[override]
+        return add(self, other)
+
+    # What a backend asks of a record.
 
     def arrays(self) -> list[Array]:
         """Both as arrays."""
@@ -69,7 +75,7 @@ class Pair(NamedTuple):
 
 def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
     """The rounded sum of two arrays and its rounding error: ``a + b == s + e`` exactly."""
-    s = backends.of(a).rounded(a + b)
+    s = backends.of(a).optimization_barrier(a + b)
     b_part = s - a
     return s, (a - (s - b_part)) + (b - b_part)
 
@@ -80,7 +86,7 @@ def add(p: Pair, q: Pair) -> Pair:
     xp = backend.xp
     plain = p.hi + q.hi
     infinite = ~xp.isfinite(plain)
-    if not backend.may_have(infinite):
+    if not backend.possibly_any(infinite):
         return _add_finite(p, q)
     # The error of an infinite sum would be a NaN.
     hi, lo = _add_finite(*(Pair(*(xp.where(infinite, xp.zeros_like(a), a) for a in pair.arrays())) for pair in (p, q)))
@@ -90,7 +96,7 @@ def add(p: Pair, q: Pair) -> Pair:
 def _add_finite(p: Pair, q: Pair) -> Pair:
     s, e = two_sum(p.hi, q.hi)
     e = e + (p.lo + q.lo)
-    hi = backends.of(s).rounded(s + e)
+    hi = backends.of(s).optimization_barrier(s + e)
     return Pair(hi, e - (hi - s))
 
 
@@ -105,12 +111,23 @@ def total(x: Array) -> Pair:
     xp = backend.xp
     dtype = backend.accumulation_dtype(backend.device(x))
     # XLA's sums on the CPU draw in some of the operations before them, and leave the others to write whole arrays.
-    x = backend.rounded(x)
+    x = backend.optimization_barrier(x)
     if dtype == xp.float64:
         return Pair(xp.sum(x, dtype=dtype))
     x = xp.reshape(xp.astype(x, dtype, copy=False), (-1,))
     rows = -(-x.shape[0] // _ROW)
     return _fold(xp.sum(xp.reshape(_pad(x, rows * _ROW), (rows, _ROW)), axis=1))
+
+
+def counted(count: int, like: Array) -> Pair:
+    """A number of examples as a pair of 0-d arrays on the device of `like`."""
+    backend = backends.of(like)
+    device = None if backend.is_lazy(like) else backend.device(like)
+    dtype = backend.accumulation_dtype(device)
+    if dtype == backend.xp.float64:
+        return Pair(backend.xp.full((), float(count), dtype=dtype, device=device))
+    high = float(np.float32(count))
+    return Pair(*(backend.xp.full((), part, dtype=dtype, device=device) for part in (high, count - high)))
 
 
 def segment_total(values: Array, segments: Array, length: int) -> Pair:
@@ -190,7 +207,7 @@ def weigh(values: Array, weights: Array | None) -> Array:
         return values
     backend = backends.of(values)
     absent = weights == 0
-    if backend.may_have(absent):
+    if backend.possibly_any(absent):
         values = backend.zero_where(absent, values)
     return weights * values
 
@@ -214,6 +231,6 @@ def safe_divide(a: Array, b: Array) -> Array:
     backend = backends.of(b)
     xp = backend.xp
     absent = b == 0
-    if not backend.may_have(absent):
+    if not backend.possibly_any(absent):
         return a / b
     return xp.where(absent, xp.zeros_like(b), a / xp.where(absent, xp.ones_like(b), b))

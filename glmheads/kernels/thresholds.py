@@ -1,7 +1,7 @@
-"""Where a score stands among thresholds, and the confusion counts that follow from a histogram of that.
+"""Bins between thresholds, and the confusion weights that follow from a histogram over them.
 
-An example has its place in one pass; the counts at every threshold are sums over places of the masses of positives and
-negatives, w·z and w·(1 − z).
+An example's bin takes one pass; the weights at every threshold are sums over bins of the class weights w·z and
+w·(1 − z).
 """
 
 from typing import NamedTuple
@@ -12,11 +12,11 @@ from glmheads import backends
 from glmheads.backends import Array
 from glmheads.kernels.reductions import Pair, value
 
-__all__ = ["Confusion", "Event", "cells", "confusions", "events", "keras_buckets"]
+__all__ = ["Confusion", "Event", "confusions", "events", "keras_buckets", "threshold_bins"]
 
 
 class Confusion(NamedTuple):
-    """Masses of true positives, false positives, true negatives and false negatives."""
+    """ClassWeights of true positives, false positives, true negatives and false negatives."""
 
     tp: Array
     fp: Array
@@ -43,23 +43,23 @@ def events(thresholds: tuple[float, ...]) -> tuple[Event, ...]:
     return tuple(Event(t, 0.0 if t is None else float(np.float32(t))) for t in ordered)
 
 
-def cells(probabilities: Array, logits: Array, events: tuple[Event, ...]) -> Array:
-    """For each element, how many of the events it takes part in: integers of the same shape.
+def threshold_bins(probabilities: Array, logits: Array, events: tuple[Event, ...]) -> Array:
+    """For each element the number of events that are true of it, its bin: int32 of the same shape.
 
     A probability p is positive at t when p > t, both in the dtype of the logits.
     """
     xp = backends.of(logits).xp
     single = logits.dtype == xp.float32
     dtype = xp.int8 if len(events) < 128 else xp.int32
-    cell = None
+    bins = None
     for threshold, in_float32 in events:
         rounded = in_float32 if single or threshold is None else threshold
         # A threshold just below ½ may round to ½ and would fall behind the event logit > 0.
         by_logit = threshold is None or threshold < 0.5 <= rounded
         positive = logits > 0 if by_logit else probabilities > rounded
         counted = xp.astype(positive, dtype)
-        cell = counted if cell is None else cell + counted
-    return xp.astype(cell, xp.int32, copy=False)
+        bins = counted if bins is None else bins + counted
+    return xp.astype(bins, xp.int32, copy=False)
 
 
 def keras_buckets(probabilities: Array, num_thresholds: int) -> Array:
@@ -70,7 +70,7 @@ def keras_buckets(probabilities: Array, num_thresholds: int) -> Array:
     backend = backends.of(probabilities)
     xp = backend.xp
     p = xp.astype(probabilities, xp.float32, copy=False)
-    if backend.may_have_nan(p):
+    if backend.possibly_nan(p):
         p = xp.where(xp.isnan(p), xp.zeros_like(p), p)
     # The least normal number in place of 0 makes the ceiling at least 1.
     scaled = xp.clip(p, _TINY, 1.0) * float(num_thresholds - 1)
@@ -81,7 +81,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 
 
 def confusions(counts: Pair) -> list[Confusion]:
-    """The confusion masses (0-d arrays) at each of `events`, from a histogram of `cells`."""
+    """The confusion weights (0-d arrays) at each of `events`, from a histogram of `threshold_bins`."""
     xp = backends.of(counts.hi).xp
     # Both ends are summed, since differences of sums cancel.
     up_to = value(counts.map(lambda part: xp.cumulative_sum(part, axis=1)))

@@ -53,7 +53,7 @@ class Subject:
         self, draw: Draw, count: int, rows: int | None = None, inner: tuple[int, ...] | None = None
     ) -> list[Batch]:
         """Some batches that can follow each other."""
-        if not self.backend.trims:  # every new shape is compiled
+        if not self.backend.dynamic_shapes:  # every new shape is compiled
             rows, inner = rows or 4, ()
         found: list[Batch] = []
         for _ in range(count):
@@ -264,8 +264,8 @@ def accumulation(subject: Subject, draw: Draw) -> None:
     with small_summaries():
         one = big = subject.statistics(batch)
         for _ in range(40):
-            big = _at_hand(subject, (big + big).settled())
-        more = (big + one).settled()
+            big = _at_hand(subject, (big + big).compressed())
+        more = (big + one).compressed()
         before, step, after = (_sums(subject, record) for record in (big, one, more))
     assert after.keys() == before.keys() == step.keys()
     for key, terms in after.items():
@@ -358,13 +358,13 @@ def _differences(head: Head, batch: Batch) -> tuple[NumPyArray, NumPyArray, NumP
 def bounds(subject: Subject, draw: Draw) -> None:
     """Bounds hold the value, and for an area by rank the exact one, however many scores have been joined."""
     head = subject.head
-    parts = subject.draw(draw, 3, rows=draw(st.sampled_from([1, 6])) if subject.backend.trims else 6, inner=())
+    parts = subject.draw(draw, 3, rows=draw(st.sampled_from([1, 6])) if subject.backend.dynamic_shapes else 6, inner=())
     everything = parts[0].followed_by(parts[1]).followed_by(parts[2])
     exact = {head._key(m): _area_by_rank(head, everything, m.key) for m in head._measures if m.bounds is not None}
     slack = 4 * (16 + everything.logits.size) * float(np.finfo(np.float64).eps)  # of the exact area
     whole = subject.statistics(everything)
     with small_summaries():
-        merged = functools.reduce(lambda a, b: (a + b).settled(), map(subject.statistics, parts))
+        merged = functools.reduce(lambda a, b: (a + b).compressed(), map(subject.statistics, parts))
         found = [(subject.results(record), subject.bounds(record)) for record in (whole, merged)]
     ranks = not any(isinstance(m.recipe, ScoreBuckets) for m in head._measures)
     for results, limits in found:

@@ -1,14 +1,43 @@
 """Tables and batches as people have them, taken by what they can do."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
+__all__ = ["batches", "column", "column_names", "feature", "is_table", "names"]
 
-from glmheads import backends
-from glmheads import features as inputs
 
-__all__ = ["Renamed", "batches", "column", "is_table", "names", "to_host"]
+def feature(features: Any, key: str) -> Any:
+    """A column of the features, which are a mapping, a DataFrame or a Table.
+
+    Raises
+    ------
+    ValueError
+        If there is no such column.
+    TypeError
+        If the features have no columns by name.
+    """
+    names = [] if features is None else column_names(features)
+    if key not in names:
+        raise ValueError(
+            f"Feature {key} is not in features dictionary. "
+            + ("No features were given." if features is None else f"It has {names}.")
+        )
+    return features[key]
+
+
+def column_names(features: Any) -> list[Any]:
+    """The names of the columns of a mapping, a DataFrame or a Table.
+
+    Raises
+    ------
+    TypeError
+        If the features have no columns by name.
+    """
+    found = getattr(features, "column_names", None)
+    found = getattr(features, "columns", None) if found is None else found
+    if found is None and not hasattr(features, "keys"):
+        raise TypeError(f"features must be a mapping of columns, a DataFrame or a Table. Given: {type(features)}")
+    return list(features.keys() if found is None else found)
 
 
 def names(argument: str, given: str | Sequence[str]) -> tuple[str, ...]:
@@ -60,14 +89,14 @@ def batches(data: Any, columns: tuple[str, ...] | None) -> Iterable[Any]:
 
 
 def column(table: Any, name: str) -> Any:
-    """A column of a table; None is one without columns.
+    """A column of a table; None has no columns.
 
     Raises
     ------
     ValueError
         If there is no such column.
     """
-    _check_names([] if table is None else inputs.column_names(table), (name,))
+    _check_names([] if table is None else column_names(table), (name,))
     return table[name]
 
 
@@ -75,29 +104,3 @@ def _check_names(found: list[str], wanted: Iterable[str] | None) -> None:
     for name in wanted or ():
         if name not in found:
             raise ValueError(f"the data have no column {name!r}; they have {found}")
-
-
-class Renamed(Mapping[str, Any]):
-    """Features in which one column goes by another name too."""
-
-    def __init__(self, features: Any, key: str | None, column: str | None) -> None:
-        self._features, self._key, self._column = features, key, column
-
-    def __getitem__(self, name: str) -> Any:
-        return column(self._features, self._column if name == self._key else name)  # type: ignore[arg-type]
-
-    def __iter__(self) -> Iterator[str]:
-        found = [] if self._features is None else inputs.column_names(self._features)
-        return iter(dict.fromkeys((*found, *(() if self._key is None else (self._key,)))))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-
-def to_host(values: Any) -> np.ndarray[Any, Any]:
-    """Values that a head has taken as a NumPy array, of any dtype."""
-    if backends.is_array(values):
-        return backends.of(values).to_numpy(values)
-    if hasattr(values, "__dlpack__") and not hasattr(values, "__array__"):
-        return np.from_dlpack(values)
-    return np.asarray(values)

@@ -1,0 +1,32 @@
+"""The Poisson distribution with the log link."""
+
+import math
+
+from glmheads.families.family import Family, Interval, Link
+from glmheads.kernels import links, losses
+
+__all__ = ["POISSON", "POISSON_WITHOUT_CONSTANT", "Poisson", "PoissonWithoutConstant"]
+
+
+class Poisson(Family):
+    """Log-Poisson loss with Stirling's approximation of log z!; labels are nonnegative."""
+
+    name = "poisson"
+    loss = staticmethod(losses.log_poisson_loss)
+    gradient = staticmethod(losses.log_poisson_gradient)
+    hessian = staticmethod(losses.log_poisson_hessian)
+    link = Link("log", inverse=links.exp, forward=links.log)
+    inverse_link = staticmethod(links.exp)
+    valid_labels = Interval(0, math.inf)
+    portable = True
+
+
+class PoissonWithoutConstant(Poisson):
+    """The same without log z!, which does not depend on the logits."""
+
+    name = "poisson without constant"
+    loss = staticmethod(losses.log_poisson_loss_without_constant)
+
+
+POISSON = Poisson()
+POISSON_WITHOUT_CONSTANT = PoissonWithoutConstant()

@@ -1,0 +1,622 @@
+"""`FamilyHead`: a head made of a family and metrics, from which all heads of the package derive."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any, ClassVar, Self
+
+from glmheads import backends, engine
+from glmheads.accumulator import Accumulator
+from glmheads.backends import Array
+from glmheads.display import html_table, qualified_name
+from glmheads.families import Family
+from glmheads.heads.estimator_spec import ModeKeys
+from glmheads.heads.head import Head, Prediction, Predictions
+from glmheads.heads.losses import FamilyLoss, UserLoss, checked_result, loss_fn_arguments, result_dtype, sum_of
+from glmheads.inputs import Examples, LabelRule, NumericColumn, as_labels, as_logits, as_weights
+from glmheads.kernels.elementwise import compute_dtype, to_compute_dtype
+from glmheads.metrics import REGULARIZATION, Metric, MetricSpec, mean_metrics, update
+from glmheads.names import PredictionKeys, Reduction
+from glmheads.statistics import Measurement, ProbabilityBins, Regularization, Statistics, Validity
+
+__all__ = ["FamilyHead"]
+
+
+@dataclass(frozen=True, init=False, repr=False, eq=False)
+class FamilyHead(Head):
+    """A head of a family: loss, predictions, metrics and statistics on any array library.
+
+    Parameters
+    ----------
+    family : Family
+        Loss and inverse link.
+    metrics : sequence of MetricSpec, optional
+        The metrics, in the order in which they are reported; the means of loss, prediction and label if not given.
+    logits_dimension : int
+        Length of the last axis of the logits.
+    weight_column : str or NumericColumn, optional
+        The weights' column in the features; without one every weight is 1.
+    loss_reduction : Reduction or str
+    loss_fn : callable of (labels, logits[, features][, loss_reduction]), optional
+        An unreduced loss, shaped like the logits, in place of the family's. The loss of an example must depend on that
+        example alone.
+    inverse_link_fn : callable of (logits), optional
+        From logits to predictions, in place of the family's.
+    name : str, optional
+        Appended to every metric's key, as "/" + name.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not of its kind.
+
+    Notes
+    -----
+    Shapes, in every method: `logits` (D0, ..., DN, logits_dimension); `labels` the same, or without the last axis when
+    logits_dimension is 1; weights (D0, ..., DN), (D0, ..., DN, 1), or the logits' shape. A family that is not
+    elementwise also takes labels (D0, ..., DN, 1) or (D0, ..., DN), and one weight for each example. What is no array
+    becomes a NumPy array. Results are in the library and on the device of the logits.
+
+    Examples
+    --------
+    >>> import numpy as np, glmheads as gh
+    >>> from glmheads.families import GAUSSIAN
+    >>> head = gh.FamilyHead(family=GAUSSIAN)
+    >>> float(head.loss(labels=np.asarray([1.0, 2.0]), logits=np.asarray([[1.5], [1.0]])))
+    0.625
+    """
+
+    family: Family
+    metric_specs: tuple[MetricSpec, ...]
+    logits_dimension: int = 1
+    weight_column: str | NumericColumn | None = None
+    loss_reduction: Reduction = Reduction.SUM_OVER_BATCH_SIZE
+    loss_fn: Callable[..., Array] | None = None
+    inverse_link_fn: Callable[[Array], Array] | None = None
+    name: str | None = None
+    _loss_arguments: tuple[str, ...] = field(init=False)
+    measurement: Measurement = field(init=False)
+    """The kernel that computes the statistics."""
+    _is_compiled: bool = field(init=False)
+
+    label_messages: ClassVar[tuple[str, str] | None] = None
+    """What errors say of a label that is too high, and of any other; if None, the family's interval."""
+
+    def __init__(
+        self,
+        *,
+        family: Family,
+        metrics: Sequence[MetricSpec] | None = None,
+        logits_dimension: int = 1,
+        weight_column: str | NumericColumn | None = None,
+        loss_reduction: Reduction | str = Reduction.SUM_OVER_BATCH_SIZE,
+        loss_fn: Callable[..., Array] | None = None,
+        inverse_link_fn: Callable[[Array], Array] | None = None,
+        name: str | None = None,
+    ) -> None:
+        if not isinstance(family, Family):
+            raise TypeError(f"family must be a Family. Given type: {type(family)}")
+        if inverse_link_fn is not None and not callable(inverse_link_fn):
+            raise TypeError(f"inverse_link_fn must be callable. Given: {inverse_link_fn!r}")
+        if weight_column is not None and not isinstance(weight_column, (str, NumericColumn)):
+            raise TypeError(
+                f"Weight column must be either a string or NumericColumn. Given type: {type(weight_column)}. "
+                "Name the column, or make one with numeric_column."
+            )
+        if name is not None and not isinstance(name, str):
+            raise TypeError(f"name must be a string. Given type: {type(name)}")
+        vars(self).update(
+            family=family,
+            metric_specs=_checked_metrics(metrics),
+            logits_dimension=_checked_dimension(logits_dimension),
+            weight_column=weight_column,
+            loss_reduction=_checked_reduction(loss_reduction),
+            loss_fn=loss_fn,
+            inverse_link_fn=inverse_link_fn,
+            name=name,
+            _loss_arguments=() if loss_fn is None else loss_fn_arguments(loss_fn),
+            _is_compiled=False,
+        )
+        statistics = {each.name: each for each in (Validity(), *(spec.statistic for spec in self.metric_specs))}
+        config = json.dumps(self._describe(list(map(repr, statistics.values()))), sort_keys=True)
+        vars(self)["measurement"] = Measurement(config, family, tuple(statistics.values()))
+
+    def _describe(self, statistics: list[str]) -> dict[str, Any]:
+        """What the records of this head depend on: they add up if this is equal."""
+        column = self.weight_column
+        return {
+            "head": type(self).__name__,
+            "family": self.family.identity,
+            "logits_dimension": self.logits_dimension,
+            "statistics": statistics,
+            "weight_column": column.key if isinstance(column, NumericColumn) else column,
+            "loss_fn": qualified_name(self.loss_fn),
+            "inverse_link_fn": qualified_name(self.inverse_link_fn),
+        }
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()}{'.compiled()' if self._is_compiled else ''}"
+
+    def _repr_html_(self) -> str:
+        metrics = ", ".join(map(self._key, self.metric_specs))
+        return html_table(type(self).__name__, {**self._shown(), "family": self.family.name, "metrics": metrics})
+
+    def compiled(self) -> Self:
+        """A head like this one whose loss, derivatives and statistics are compiled for PyTorch, JAX and CuPy.
+
+        Every call, checks included, is one function under ``torch.compile`` or ``jax.jit``, with the same results to
+        rounding. CuPy arrays are compiled by PyTorch, with which they share their memory, if it is installed and sees
+        the device. The first call for a library and a dtype compiles, which takes from half a second to a minute; JAX
+        compiles for every shape of a batch, PyTorch for the first two. NumPy and other libraries compute as they do
+        without it; functions of your own (`loss_fn`, `inverse_link_fn`) are called as they are.
+
+        Examples
+        --------
+        >>> import numpy as np, glmheads as gh
+        >>> head = gh.BinaryClassHead().compiled()
+        >>> round(float(head.loss(np.asarray([1, 0]), np.asarray([[2.0], [0.5]]))), 4)
+        0.5505
+        """
+        head = copy(self)
+        vars(head)["_is_compiled"] = True
+        return head
+
+    # Examples
+
+    def examples(self, labels: Any, logits: Any, features: Any = None, *, evaluated: bool = False) -> Examples:
+        """Labels, logits and weights as arrays of one library, of shapes that fit; values are not looked at yet.
+
+        Parameters
+        ----------
+        labels, logits, features
+            As in `loss`.
+        evaluated : bool
+            Whether functions that must be called once, with whole arrays of the user's own library, are called now:
+            `loss_fn`, `inverse_link_fn`, and on PyTorch those of a family that is not portable.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `loss` does, for shapes and dtypes; with `evaluated` for values too.
+        """
+        elementwise = self.family.elementwise
+        logits = as_logits(logits, self.logits_dimension)
+        weights = as_weights(features, self.weight_column, logits, elementwise=elementwise)
+        labels = self._read_labels(labels, logits, weights)
+        rule = LabelRule.of(self.family.valid_labels, self.label_messages)
+        examples = Examples(labels, logits, weights, rule)
+        return self._evaluated(examples, features) if evaluated else examples
+
+    @property
+    def reads_features(self) -> bool:
+        """Whether a `loss_fn` asks for the features."""
+        return "features" in self._loss_arguments
+
+    def _read_labels(self, labels: Any, logits: Array, weights: Array | None) -> Array:
+        return as_labels(labels, logits, elementwise=self.family.elementwise)
+
+    def _evaluated(self, examples: Examples, features: Any) -> Examples:
+        by_family = examples.backend.shares_memory and not self.family.portable
+        if self.loss_fn is None and self.inverse_link_fn is None and not by_family:
+            return examples
+        examples = examples.validated()
+        losses = predictions = None
+        with examples.backend.errstate():
+            loss = self._loss(features)
+            if isinstance(loss, UserLoss):
+                losses = loss.losses(examples)
+            elif by_family:
+                losses = self._by_rows(lambda x: self.family.loss(examples.labels, x), examples.logits)
+            if self.inverse_link_fn is not None or by_family:
+                predictions = self._mean(examples.logits)
+        return replace(examples, losses=losses, predictions=predictions)
+
+    # Loss
+
+    def loss(
+        self,
+        labels: Any,
+        logits: Any,
+        features: Any = None,
+        mode: ModeKeys | str | None = None,
+        regularization_losses: Sequence[Any] | None = None,
+    ) -> Array:
+        """The reduced loss.
+
+        Parameters
+        ----------
+        labels, logits : array
+            See the class for shapes.
+        features : mapping of arrays or DataFrame, optional
+            Needed for a weight column.
+        mode : ModeKeys, optional
+            Accepted for compatibility; the loss does not depend on it.
+        regularization_losses : sequence of scalars, optional
+            Their sum is added after the reduction.
+
+        Returns
+        -------
+        0-d array
+            In the logits' dtype, at least float32. Differentiable by the logits in PyTorch and JAX.
+
+        Raises
+        ------
+        ValueError
+            If a shape is wrong, the weight column is missing, or a label or weight at hand is not allowed; elsewhere
+            such a value makes the loss NaN. A NaN logit makes it NaN everywhere.
+        TypeError
+            If an argument does not hold real numbers.
+        """
+        loss: Array = self._loss(features)(self.examples(labels, logits, features))
+        return loss + sum_of(regularization_losses, loss) if _has(regularization_losses) else loss
+
+    def gradient(self, labels: Any, logits: Any, features: Any = None) -> Array:
+        """First derivative of the reduced loss by the logits, without regularization.
+
+        Parameters
+        ----------
+        labels, logits, features
+            As in `loss`.
+
+        Returns
+        -------
+        array
+            Shaped like the logits and in their dtype. In closed form; with a `loss_fn`, by the library's autograd.
+
+        Raises
+        ------
+        TypeError
+            If the head has a `loss_fn` and the library no autograd.
+        ValueError, TypeError
+            As `loss` does.
+        """
+        return self._loss(features).gradient(self.examples(labels, logits, features))
+
+    def hessian(self, labels: Any, logits: Any, features: Any = None) -> Array:
+        """Diagonal of the second derivative of the reduced loss by the logits, without regularization.
+
+        Parameters, result and errors are those of `gradient`.
+        """
+        return self._loss(features).hessian(self.examples(labels, logits, features))
+
+    def _loss(self, features: Any) -> FamilyLoss | UserLoss:
+        if self.loss_fn is None:
+            return FamilyLoss(self.family, self.loss_reduction, self._is_compiled)
+        optional = {"features": features, "loss_reduction": self.loss_reduction}
+        given = {key: optional[key] for key in self._loss_arguments}
+        return UserLoss(partial(self.loss_fn, **given), self.loss_reduction, self.family.elementwise)
+
+    # Predictions
+
+    def predictions(self, logits: Any, keys: Sequence[str] | None = None) -> Mapping[str, Any]:
+        """The predictions, by key.
+
+        Parameters
+        ----------
+        logits : array
+        keys : sequence of str, optional
+            Which of `PredictionKeys`; all that the head has if not given.
+
+        Returns
+        -------
+        mapping of arrays
+            Floating arrays have the logits' dtype. Strings are NumPy arrays made when they are read, and are absent
+            under a trace.
+
+        Raises
+        ------
+        ValueError
+            If the logits' shape is wrong, or the head has no such key.
+        TypeError
+            If the logits are not real numbers, or `keys` is a string.
+        """
+        logits = as_logits(logits, self.logits_dimension)
+        backend = backends.of(logits)
+        with backend.errstate():
+            found = self._predictions(to_compute_dtype(logits), result_dtype(logits))
+        known = list(PredictionKeys)
+        if isinstance(keys, str):
+            raise TypeError(f"keys must be a list of prediction keys. Given the string {keys!r}: write [{keys!r}]")
+        for key in keys or ():
+            if key not in known or key not in found:
+                raise ValueError(
+                    f"Prediction key must be in PredictionKeys, given: {key}. This head has {list(map(str, found))}."
+                )
+        chosen = {key: found[key] for key in keys} if keys else found
+        if backend.is_traced(logits):
+            return {str(key): array for key, array in chosen.items() if not callable(array)}
+        return Predictions({str(key): array for key, array in chosen.items()})
+
+    def _predictions(self, logits: Array, dtype: Any) -> dict[str, Prediction]:
+        """All predictions by key, as arrays or as functions that make them; floating ones in `dtype`."""
+        xp = backends.of(logits).xp
+        mean = xp.astype(self._mean(logits), dtype, copy=False)
+        return {
+            PredictionKeys.PREDICTIONS: mean,
+            PredictionKeys.LOGITS: xp.astype(logits, dtype, copy=False),
+        }
+
+    def _mean(self, logits: Array) -> Array:
+        """The predicted mean, shaped like the logits."""
+        if self.inverse_link_fn is None:
+            return self._by_rows(self.family.inverse_link, logits)
+        return checked_result("inverse_link_fn", self.inverse_link_fn(logits), logits, tuple(logits.shape))
+
+    def _by_rows(self, function: Callable[[Array], Array], logits: Array) -> Array:
+        """``function(logits)``, of a family that is not elementwise for logits with two axes."""
+        if self.family.elementwise or logits.ndim == 2:
+            return function(logits)
+        xp = backends.of(logits).xp
+        return xp.reshape(function(xp.reshape(logits, (-1, logits.shape[-1]))), (*logits.shape[:-1], -1))
+
+    # Statistics
+
+    def statistics(
+        self, labels: Any, logits: Any, features: Any = None, regularization_losses: Sequence[Any] | None = None
+    ) -> Statistics:
+        """The sufficient statistics of a batch: a pure function, whose results add up.
+
+        Parameters
+        ----------
+        labels, logits, features, regularization_losses
+            As in `loss`.
+
+        Returns
+        -------
+        Statistics
+            In the library and on the device of the logits.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `loss` does; a value that can't be looked at is counted instead.
+
+        Notes
+        -----
+        A record of more examples than its summary of the scores has room for (28,672) is compressed when it is made,
+        and the bounds of areas widen when such records are added up. `evaluate` and `update_metrics` fold the scores of
+        large batches into the summary as they come: their bounds are several times tighter.
+        """
+        examples = self.examples(labels, logits, features, evaluated=True)
+        record: Statistics = engine.run(self.measurement, examples, compiled=self._is_compiled)[0]
+        if _has(regularization_losses):
+            record = record + self._regularization(regularization_losses, examples.logits)
+        return record.compressed()
+
+    def _regularization(self, losses: Sequence[Any], logits: Array) -> Statistics:
+        """The record of one call with these regularization losses."""
+        backend = backends.of(logits)
+        device = None if backend.is_lazy(logits) else backend.device(logits)
+        zero = backend.xp.zeros((), dtype=compute_dtype(logits), device=device)
+        statistic = Regularization()
+        config = self.measurement.config
+        return Statistics(config, {statistic.name: statistic.of_call(sum_of(losses, zero))})
+
+    def empty(self, like: Array | None = None) -> Statistics:
+        """The neutral element of ``+``: the statistics of no data.
+
+        Parameters
+        ----------
+        like : array, optional
+            Without it the record holds no arrays and adds to any other. With it, it is a record of zeros in the array's
+            library, dtype and device, of the largest shape, which a loop that must not change shapes (``jax.lax.scan``)
+            can carry.
+        """
+        if like is None:
+            return Statistics(self.measurement.config, {})
+        backend = backends.of(like)
+        device = None if backend.is_lazy(like) else backend.device(like)
+        none = backend.xp.zeros((0, self.logits_dimension), dtype=compute_dtype(like), device=device)
+        weights = none[:, :1] if self.weight_column is not None else None
+        examples = Examples(none, none, weights, LabelRule.of(None), none, none, is_validated=True)
+        return self.measurement(examples.flattened(elementwise=self.family.elementwise))[0].fixed_shape()
+
+    def results(self, statistics: Statistics) -> dict[str, Array]:
+        """Every metric of the data, as 0-d arrays of the accumulation dtype; 0 / 0 is 0.
+
+        Raises
+        ------
+        ValueError
+            If the record is another head's, or holds bad labels or weights that could be counted but not refused; under
+            a trace and on lazy arrays those make the results NaN.
+        """
+        return {self._key(spec): spec.compute(statistics) for spec in self._specs_of(statistics)}
+
+    def bounds(self, statistics: Statistics) -> dict[str, Array]:
+        """The bounds of the areas, by metric key: (lower, upper), which hold the exact value, arrays of shape (2,).
+
+        Raises
+        ------
+        ValueError
+            As `results` does.
+        """
+        specs = [spec for spec in self._specs_of(statistics) if spec.bounds is not None]
+        return {self._key(spec): spec.compute_bounds(statistics) for spec in specs}
+
+    def curves(self, statistics: Statistics) -> dict[str, dict[str, Array]]:
+        """Curves of the data, by name, each a dict of arrays; a head has those that its metrics need.
+
+        Returns
+        -------
+        dict
+            ``"calibration"``, of a head with `extra_metrics` that read bins of the probability, holds for each bin, in
+            ascending order, its edges ``lower`` and ``upper``, the ``mean_prediction`` and ``mean_label`` (NaN where
+            the bin is empty), the ``weight`` and the ``count`` of the examples in it: arrays of one shape (m,), empty
+            before any data. The bins are finer near 0 and 1; neighbours may be joined by their weighted means.
+
+        Raises
+        ------
+        ValueError
+            If the record is another head's.
+        """
+        for statistic in {spec.statistic for spec in self._specs_of(statistics)}:
+            if isinstance(statistic, ProbabilityBins):
+                return {"calibration": statistic.curve(statistics.states.get(statistic.name))}
+        return {}
+
+    def _specs_of(self, statistics: Statistics) -> tuple[MetricSpec, ...]:
+        """The metrics that can be read from a record of this head."""
+        if not isinstance(statistics, Statistics):
+            raise TypeError(f"expected Statistics, which Head.statistics makes. Given type: {type(statistics)}")
+        config = self.measurement.config
+        if statistics.config != config:
+            raise ValueError(
+                f"the statistics are of a differently configured head: they are of {statistics.config}, "
+                f"this head is {config}"
+            )
+        has_regularization = Regularization.name in statistics.states
+        return (*self.metric_specs, REGULARIZATION) if has_regularization else self.metric_specs
+
+    def _key(self, spec: MetricSpec) -> str:
+        return f"{spec.key}/{self.name}" if self.name else str(spec.key)
+
+    # Streams
+
+    def accumulator(self) -> Accumulator:
+        """An accumulator that has seen no data."""
+        return Accumulator(self.measurement, compiled=self._is_compiled)
+
+    def accumulate(
+        self,
+        accumulator: Accumulator,
+        labels: Any,
+        logits: Any,
+        features: Any = None,
+        regularization_losses: Sequence[Any] | None = None,
+    ) -> Examples:
+        """Add a batch to an accumulator of this head, and return its examples.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `statistics` does, or if the accumulator is another head's; nothing is added then.
+        """
+        examples = self.examples(labels, logits, features, evaluated=True)
+        self._add(accumulator, examples, regularization_losses)
+        return examples
+
+    def _add(
+        self, accumulator: Accumulator, examples: Examples, regularization_losses: Sequence[Any] | None
+    ) -> None:
+        more = self.empty()
+        if _has(regularization_losses):
+            more = self._regularization(regularization_losses, examples.logits).detach()
+        _ = self.empty() + Statistics(accumulator.config, {})  # refuses another head's
+        accumulator.add(examples)
+        if more.states:
+            accumulator.merge(more)
+
+    def evaluate(self, batches: Iterable[Any]) -> dict[str, Array]:
+        """The results of an iterable of batches.
+
+        Parameters
+        ----------
+        batches : iterable
+            Of tuples (labels, logits[, features[, regularization_losses]]) or of mappings with these keys.
+
+        Raises
+        ------
+        TypeError
+            If a batch is neither.
+        ValueError, TypeError
+            As `statistics` does.
+
+        Examples
+        --------
+        >>> import numpy as np, glmheads as gh
+        >>> head = gh.RegressionHead()
+        >>> batches = [(np.asarray([1.0, 3.0]), np.asarray([[1.0], [1.0]])), (np.asarray([1.0]), np.asarray([[0.0]]))]
+        >>> float(head.evaluate(batches)["average_loss"])
+        1.6666666666666667
+        """
+        accumulator = self.accumulator()
+        for batch in batches:
+            if isinstance(batch, Mapping):
+                self.accumulate(accumulator, **batch)
+            elif isinstance(batch, (tuple, list)) and 2 <= len(batch) <= 4:
+                self.accumulate(accumulator, *batch)
+            else:
+                raise TypeError(
+                    "a batch must be a tuple (labels, logits[, features[, regularization_losses]]) or a mapping with "
+                    f"these keys. Given type: {type(batch)}"
+                )
+        return self.results(accumulator.statistics)
+
+    def metrics(self, regularization_losses: Sequence[Any] | None = None) -> dict[str, Metric]:
+        """New metrics that have seen no data, by key.
+
+        Parameters
+        ----------
+        regularization_losses : sequence of scalars, optional
+            If there are any, their mean over updates is among the metrics.
+        """
+        specs = (*self.metric_specs, REGULARIZATION) if _has(regularization_losses) else self.metric_specs
+        accumulator = self.accumulator()
+        return {self._key(spec): Metric(spec, accumulator) for spec in specs}
+
+    def update_metrics(
+        self,
+        eval_metrics: dict[str, Metric],
+        features: Any,
+        logits: Any,
+        labels: Any,
+        mode: ModeKeys | str | None = None,
+        regularization_losses: Sequence[Any] | None = None,
+    ) -> dict[str, Metric]:
+        """Let metrics see a batch.
+
+        Parameters
+        ----------
+        eval_metrics : dict of Metric
+            From `metrics`, or some of them; each is updated in place.
+        features, logits, labels, regularization_losses
+            As in `loss`.
+        mode : ModeKeys, optional
+            Accepted for compatibility.
+
+        Returns
+        -------
+        dict of Metric
+            `eval_metrics`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As `statistics` does; no metric is changed then. No graph is kept alive.
+        """
+        if not isinstance(eval_metrics, Mapping) or not all(isinstance(m, Metric) for m in eval_metrics.values()):
+            raise TypeError(f"eval_metrics must be a dict of Metric, as Head.metrics makes. Given: {eval_metrics!r}")
+        examples = self.examples(labels, logits, features, evaluated=True)
+        update(eval_metrics.values(), lambda accumulator: self._add(accumulator, examples, regularization_losses))
+        return eval_metrics
+
+
+def _checked_metrics(metrics: Sequence[MetricSpec] | None) -> tuple[MetricSpec, ...]:
+    metrics = mean_metrics() if metrics is None else tuple(metrics)
+    for spec in metrics:
+        if not isinstance(spec, MetricSpec):
+            raise TypeError(f"metrics must be a sequence of MetricSpec. Given: {spec!r}")
+    return metrics
+
+
+def _checked_dimension(dimension: int) -> int:
+    if isinstance(dimension, bool) or not hasattr(dimension, "__index__") or dimension < 1:
+        raise ValueError(f"logits_dimension must be an integer >= 1. Given: {dimension!r}")
+    return int(dimension)
+
+
+def _checked_reduction(given: Reduction | str) -> Reduction:
+    try:
+        reduction = Reduction(given)
+    except ValueError:
+        reduction = Reduction.NONE
+    if reduction == Reduction.NONE:
+        valid = [str(r) for r in Reduction if r != Reduction.NONE]
+        raise ValueError(f"Invalid loss_reduction: {given}. A head takes one of {valid}.")
+    return reduction
+
+
+def _has(regularization_losses: Sequence[Any] | None) -> bool:
+    return regularization_losses is not None and len(regularization_losses) > 0

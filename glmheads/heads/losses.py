@@ -1,0 +1,289 @@
+"""The reduced loss of a head and its derivatives: of a family, in closed form; of a user's `loss_fn`, by autograd."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from glmheads import backends, engine
+from glmheads.backends import Array
+from glmheads.families import Family
+from glmheads.inputs import Examples
+from glmheads.inputs.arrays import to_library
+from glmheads.kernels.elementwise import compute_dtype, in_dtype, is_integral, to_compute_dtype
+from glmheads.kernels.reductions import Pair, divisor, reduce, total, value, weigh
+from glmheads.names import Reduction
+
+__all__ = ["FamilyLoss", "UserLoss", "checked_result", "loss_fn_arguments", "result_dtype", "sum_of"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Kernels
+
+
+@dataclass(frozen=True)
+class _FamilyKernel:
+    family: Family
+
+    @property
+    def elementwise(self) -> bool:
+        return self.family.elementwise
+
+    @property
+    def portable(self) -> bool:
+        return self.family.portable
+
+    def _total(self, losses: Array, examples: Examples) -> Pair:
+        weights = examples.weights
+        if weights is not None and losses.ndim < weights.ndim:
+            losses = examples.backend.xp.reshape(losses, weights.shape)
+        # Our own losses of what is absent, of label and logit 0, are finite.
+        return total(examples.weigh(losses) if self.portable else weigh(losses, weights))
+
+
+class _Loss(_FamilyKernel):
+    """Σ w l"""
+
+    def __call__(self, examples: Examples) -> tuple[Pair, None]:
+        return self._total(self.family.loss(examples.labels, examples.logits), examples), None
+
+
+class _LossAndGradient(_FamilyKernel):
+    """Σ w l, and the gradient divided by `scale`."""
+
+    def __call__(self, examples: Examples, scale: Array | None) -> tuple[Pair, Array]:
+        losses, gradient = self.family.loss_and_gradient(examples.labels, examples.logits)
+        return self._total(losses, examples), _scaled(gradient, examples, scale)
+
+
+class _Gradient(_FamilyKernel):
+    def __call__(self, examples: Examples, scale: Array | None) -> tuple[None, Array]:
+        return None, _scaled(self.family.gradient(examples.labels, examples.logits), examples, scale)
+
+
+class _Hessian(_FamilyKernel):
+    def __call__(self, examples: Examples, scale: Array | None) -> tuple[None, Array]:
+        return None, _scaled(self.family.hessian(examples.labels, examples.logits), examples, scale)
+
+
+@dataclass(frozen=True)
+class _Divisor:
+    """What the sum of a batch is divided by, of which that of weights is a sum itself."""
+
+    reduction: Reduction
+    elementwise: bool
+    portable = True
+
+    def __call__(self, examples: Examples) -> tuple[Pair, None]:
+        losses = examples.logits if self.elementwise else examples.logits[:, :1]
+        return divisor(losses, examples.weights, self.reduction), None
+
+
+def _scaled(derivative: Array, examples: Examples, scale: Array | None) -> Array:
+    weighted = examples.weigh(derivative)
+    return weighted if scale is None else weighted / in_dtype(scale, weighted.dtype)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Losses
+
+
+@dataclass(frozen=True)
+class FamilyLoss:
+    """The reduced loss of a family.
+
+    Attributes
+    ----------
+    family : Family
+    reduction : Reduction
+    compiled : bool
+        Whether it is compiled where the library has a compiler.
+    """
+
+    family: Family
+    reduction: Reduction
+    compiled: bool
+
+    def __call__(self, examples: Examples) -> Array:
+        """A 0-d array, which can be differentiated by the logits."""
+
+        def function(x: Array) -> Array:
+            return self._value(replace(examples, logits=x))
+
+        def with_gradient(x: Array) -> tuple[Array, Array]:
+            return self._value_and_gradient(replace(examples, logits=x))
+
+        def gradient(x: Array) -> Array:
+            return self.gradient(replace(examples, logits=x))
+
+        arrays = examples.logits, examples.labels, examples.weights
+        if not self.family.portable:
+            return function(examples.logits)  # whose operations autograd follows
+        return examples.backend.differentiable(function, with_gradient, gradient, *arrays)
+
+    def gradient(self, examples: Examples) -> Array:
+        """The first derivative by the logits, in their dtype."""
+        return self._derivative(_Gradient(self.family), examples)
+
+    def hessian(self, examples: Examples) -> Array:
+        """The diagonal of the second derivative by the logits, in their dtype."""
+        return self._derivative(_Hessian(self.family), examples)
+
+    def _run(self, kernel: engine.Kernel, examples: Examples, *scalars: Array | None) -> tuple[Any, Any]:
+        return engine.run(kernel, examples, *scalars, compiled=self.compiled)
+
+    def _value(self, examples: Examples) -> Array:
+        summed, _ = self._run(_Loss(self.family), examples)
+        return _quotient(summed, self._scale(examples), examples)
+
+    def _value_and_gradient(self, examples: Examples) -> tuple[Array, Array]:
+        scale = self._scale(examples)
+        summed, gradient = self._run(_LossAndGradient(self.family), examples, scale)
+        return _quotient(summed, scale, examples), gradient
+
+    def _derivative(self, kernel: engine.Kernel, examples: Examples) -> Array:
+        _, derivative = self._run(kernel, examples, self._scale(examples))
+        return in_dtype(derivative, result_dtype(examples.logits))
+
+    def _scale(self, examples: Examples) -> Array | None:
+        """What the sum is divided by: 0-d in the accumulation dtype, and 1 in place of 0, where the sum is 0 too."""
+        logits, elementwise = examples.logits, self.family.elementwise
+        if self.reduction == Reduction.SUM:
+            return None
+        if examples.weights is None or self.reduction in (Reduction.SUM_OVER_BATCH_SIZE, Reduction.AUTO):
+            return value(divisor(logits if elementwise else logits[..., :1], None, self.reduction))
+        scale = value(self._run(_Divisor(self.reduction, elementwise), examples)[0])
+        xp = backends.of(scale).xp
+        return xp.where(scale == 0, xp.ones_like(scale), scale)
+
+
+def _quotient(summed: Pair, scale: Array | None, examples: Examples) -> Array:
+    result = value(summed) if scale is None else value(summed) / scale
+    return in_dtype(result, compute_dtype(examples.logits))
+
+
+@dataclass(frozen=True)
+class UserLoss:
+    """The reduced loss of a `loss_fn`, which is called with whole arrays of the user's own library.
+
+    Attributes
+    ----------
+    function : callable of (labels, logits)
+    reduction : Reduction
+    elementwise : bool
+        Whether it returns a loss for each logit, and not for each row of them.
+    """
+
+    function: Callable[..., Array]
+    reduction: Reduction
+    elementwise: bool
+
+    def losses(self, examples: Examples) -> Array:
+        """The unreduced, unweighted losses of validated examples."""
+        logits = examples.logits
+        expected = tuple(logits.shape) if self.elementwise else (*logits.shape[:-1], 1)
+        losses = self.function(labels=examples.labels, logits=logits)
+        shape = tuple(getattr(losses, "shape", ()))
+        if shape != expected:
+            raise ValueError(
+                f"loss_fn must return Tensor of shape [D0, D1, ... DN, {expected[-1]}]. "
+                f"It must not reduce, logits_shape: {tuple(logits.shape)}. loss_shape: {shape}."
+            )
+        return checked_result("loss_fn", losses, logits, expected)
+
+    def __call__(self, examples: Examples) -> Array:
+        """A 0-d array, which can be differentiated by the logits."""
+        examples = examples.validated()
+        with examples.backend.errstate():
+            return reduce(self.losses(examples), examples.weights, self.reduction)
+
+    def gradient(self, examples: Examples) -> Array:
+        """The first derivative by the logits, by the library's autograd."""
+        return self._derivative(examples.backend.gradient, examples)
+
+    def hessian(self, examples: Examples) -> Array:
+        """The diagonal of the second derivative by the logits, by the library's autograd."""
+        return self._derivative(examples.backend.hessian_diagonal, examples)
+
+    def _derivative(self, differentiate: Callable[..., Array], examples: Examples) -> Array:
+        dtype = result_dtype(examples.logits)
+        examples = examples.validated()
+
+        def loss(x: Array) -> Array:
+            return reduce(self.losses(replace(examples, logits=x)), examples.weights, self.reduction)
+
+        return in_dtype(differentiate(loss, examples.logits), dtype)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Users' functions
+
+
+def loss_fn_arguments(loss_fn: Callable[..., Array]) -> tuple[str, ...]:
+    """The optional arguments that a loss_fn takes.
+
+    Raises
+    ------
+    ValueError
+        If it does not take labels and logits, or takes others than features and loss_reduction.
+    TypeError
+        If it is not callable.
+    """
+    if not callable(loss_fn):
+        raise TypeError(f"loss_fn must be callable. Given: {loss_fn!r}")
+    known = ("labels", "logits", "features", "loss_reduction")
+    arguments = tuple(
+        parameter.name
+        for parameter in inspect.signature(loss_fn).parameters.values()
+        if (parameter.name in known and parameter.kind is not parameter.POSITIONAL_ONLY)
+        or parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+        # functools.partial leaves options with a default, which nobody else sets.
+        or (parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty)
+    )
+    for needed in ("labels", "logits"):
+        if needed not in arguments:
+            raise ValueError(f"loss_fn must contain argument: {needed}. Given arguments: {arguments}")
+    unexpected = [argument for argument in arguments if argument not in known]
+    if unexpected:
+        raise ValueError(
+            f"loss_fn has unexpected args: {unexpected}. It may take labels, logits, features and loss_reduction."
+        )
+    return tuple(argument for argument in arguments if argument in known[2:])
+
+
+def checked_result(name: str, result: Any, logits: Array, shape: tuple[int, ...]) -> Array:
+    """What a user's function returned, as real numbers of the logits' dtype.
+
+    Raises
+    ------
+    ValueError
+        If it is of another shape.
+    TypeError
+        If it is not an array of the logits' library or does not hold real numbers.
+    """
+    backend = backends.of(logits)
+    if not backends.is_array(result) or backends.of(result) is not backend:
+        raise TypeError(f"{name} must return an array of the logits' library, {backend.name}. Got {type(result)}")
+    if tuple(result.shape) != shape:
+        raise ValueError(f"{name} must return an array shaped like the logits, {shape}. Got {tuple(result.shape)}")
+    return in_dtype(to_compute_dtype(to_library(f"what {name} returns", result, logits)), logits.dtype)
+
+
+def result_dtype(logits: Array) -> Any:
+    """The dtype of derivatives and predictions: the logits' own, of integers the default real one."""
+    return compute_dtype(logits) if is_integral(backends.of(logits).xp, logits.dtype) else logits.dtype
+
+
+def sum_of(regularization_losses: Sequence[Any], like: Array) -> Array:
+    """Their sum as a 0-d array of the library, dtype and device of `like`."""
+    xp = backends.of(like).xp
+    result = xp.zeros_like(like)
+    for loss in regularization_losses:
+        if not backends.is_array(loss):
+            result = result + float(loss)
+            continue
+        if any(length != 1 for length in loss.shape):
+            raise ValueError(f"regularization_losses must be scalars. One has shape {tuple(loss.shape)}")
+        loss = to_compute_dtype(to_library("regularization_losses", loss, like))
+        result = result + in_dtype(xp.reshape(loss, ()), like.dtype)
+    return result

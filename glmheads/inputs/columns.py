@@ -1,0 +1,213 @@
+"""Logits, labels and weights as arrays whose shapes fit, in the logits' library and on their device.
+
+Shapes and dtypes are checked here; values are checked by `Examples.validated`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from glmheads import backends
+from glmheads.backends import Array
+from glmheads.inputs.arrays import SHOWN, as_array, as_numpy, native, to_library
+from glmheads.inputs.tables import feature
+
+__all__ = ["NumericColumn", "as_labels", "as_logits", "as_weights", "numeric_column"]
+
+
+@dataclass(frozen=True)
+class NumericColumn:
+    """A column of numbers by name, and what is done to it when it is read. Made by `numeric_column`.
+
+    Examples
+    --------
+    >>> import glmheads as gh
+    >>> gh.numeric_column("count").key
+    'count'
+    """
+
+    key: str
+    normalizer_fn: Callable[[Any], Any] | None = None
+
+
+def numeric_column(key: str, *, normalizer_fn: Callable[[Any], Any] | None = None) -> NumericColumn:
+    """A weight column that is normalized when it is read.
+
+    Parameters
+    ----------
+    key : str
+        The column's name in the features.
+    normalizer_fn : callable, optional
+        Takes the column as it is found in the features (an array as it is, any other column as a NumPy array) and
+        returns the weights.
+
+    Raises
+    ------
+    TypeError
+        If `key` is not a string or `normalizer_fn` not callable.
+
+    Examples
+    --------
+    >>> import glmheads as gh
+    >>> weight = gh.numeric_column("count", normalizer_fn=lambda column: column / 10)
+    >>> head = gh.BinaryClassHead(weight_column=weight)
+    """
+    if not isinstance(key, str):
+        raise TypeError(f"key must be a string, the name of a column. Given type: {type(key)}")
+    if normalizer_fn is not None and not callable(normalizer_fn):
+        raise TypeError(f"normalizer_fn must be callable. Given: {normalizer_fn!r}")
+    return NumericColumn(key, normalizer_fn)
+
+
+def as_logits(logits: Any, dimension: int) -> Array:
+    """Logits as an array of shape (D0, ..., DN, dimension); what is no array becomes a NumPy one.
+
+    Raises
+    ------
+    ValueError
+        If the shape is another.
+    TypeError
+        If they are not real numbers.
+    """
+    logits = as_array("logits", logits)
+    logits = native(logits)
+    shape = tuple(logits.shape)
+    if len(shape) < 2:
+        raise ValueError(
+            f"logits must have rank at least 2.  Received rank {len(shape)}, shape {shape}. "
+            f"The last axis is the logits dimension: reshape them to (-1, {dimension})."
+        )
+    if shape[-1] != dimension:
+        raise ValueError(
+            f"logits shape must be [D0, D1, ... DN, logits_dimension], got {shape}. "
+            f"This head has logits_dimension {dimension}."
+        )
+    return logits
+
+
+def as_labels(
+    labels: Any,
+    logits: Array,
+    vocabulary: tuple[str, ...] | None = None,
+    weights: Array | None = None,
+    *,
+    elementwise: bool = True,
+) -> Array:
+    """Labels as an array shaped like the logits; they may come without the last axis when it has length 1.
+
+    If they are not `elementwise`, one label for each row of logits is taken too, as an array of shape (..., 1).
+
+    Words of the vocabulary become their positions in it; an unknown one of weight 0 becomes NaN.
+
+    Raises
+    ------
+    ValueError
+        If there are none, the shape is another, or a word is unknown.
+    TypeError
+        If they are not real numbers, or are words without a vocabulary.
+    """
+    if labels is None:
+        raise ValueError(
+            "You must provide a labels Tensor. Given: None. "
+            "Check that your data contain the labels, and that your input function returns them."
+        )
+    if vocabulary is not None:
+        labels = _look_up(labels, vocabulary, weights)
+    labels = to_library("labels", labels, logits)
+    shape = tuple(logits.shape)
+    dimension = shape[-1]
+    if len(labels.shape) == len(shape) - 1:
+        labels = backends.of(labels).xp.reshape(labels, (*labels.shape, 1))
+    if not elementwise and tuple(labels.shape) == (*shape[:-1], 1):
+        return labels
+    if len(labels.shape) < 2:
+        raise ValueError(
+            f"labels must have rank at least 2.  Received rank {len(labels.shape)}, shape {tuple(labels.shape)}. "
+            f"Give each of the logits, of shape {shape}, its label."
+        )
+    found = tuple(labels.shape)
+    if found[-1] != dimension:
+        raise ValueError(
+            f"Mismatched label shape. Expected labels dimension={dimension}.  Received {found[-1]}. "
+            f"Labels of shape {found} don't fit logits of shape {shape}: if they are one-hot, give the class instead."
+        )
+    if found != shape:
+        raise ValueError(
+            f"labels shape must be [D0, D1, ... DN, {dimension}]. "
+            f"Give each logit its label, expected_labels_shape: {shape}. labels_shape: {found}."
+        )
+    return labels
+
+
+def as_weights(
+    features: Any, weight_column: str | NumericColumn | None, logits: Array, *, elementwise: bool = True
+) -> Array | None:
+    """Weights from the features as an array that broadcasts to the logits, None without a weight column.
+
+    If they are not `elementwise`, there is one for each row of logits.
+
+    Raises
+    ------
+    ValueError
+        If the column is missing or its shape is another.
+    TypeError
+        If it does not hold real numbers.
+    """
+    if weight_column is None:
+        return None
+    if isinstance(weight_column, str):
+        weight_column = NumericColumn(weight_column)
+    name = f"weights (feature {weight_column.key})"
+    weights = feature(features, weight_column.key)
+    if weight_column.normalizer_fn is not None:
+        weights = weight_column.normalizer_fn(weights if backends.is_array(weights) else as_numpy(name, weights))
+    weights = to_library(name, weights, logits)
+    shape = tuple(logits.shape)
+    if tuple(weights.shape) == shape[:-1]:
+        weights = backends.of(weights).xp.reshape(weights, (*weights.shape, 1))
+    found = tuple(weights.shape)
+    if found != (*shape[:-1], 1) and not (elementwise and found == shape):
+        or_each = "" if shape[-1] == 1 or not elementwise else " or [D0, D1, ... DN, logits_dimension]"
+        either = ", " if or_each else " or "
+        raise ValueError(
+            f"weights shape must be [D0, D1, ... DN]{either}[D0, D1, ... DN, 1]{or_each}, "
+            f"logits_shape: {shape}. weights_shape: {found}."
+        )
+    return weights
+
+
+def _look_up(labels: Any, vocabulary: tuple[str, ...], weights: Array | None) -> np.ndarray[Any, Any]:
+    """Positions of words in the vocabulary."""
+    if backends.is_array(labels):
+        if backends.of(labels).is_traced(labels):
+            raise ValueError(
+                "labels are words of label_vocabulary, which can't be looked up under a trace: "
+                "give a head without a vocabulary their positions"
+            )
+        labels = backends.of(labels).to_numpy(labels)
+    labels = np.asarray(labels)
+    words = _words(labels)
+    ids = np.full(words.shape, np.nan)
+    for position, word in enumerate(vocabulary):
+        ids[words == word] = position
+    unknown = np.isnan(ids)
+    if weights is not None and np.any(unknown) and not backends.of(weights).is_lazy(weights):
+        present = backends.of(weights).to_numpy(weights).ravel() != 0
+        unknown = unknown & present if present.shape == unknown.shape else unknown
+    if np.any(unknown):
+        raise ValueError(
+            f"Labels must be >= 0, a word of label_vocabulary {list(vocabulary)}: {int(unknown.sum())} of "
+            f"{unknown.size} are not, the first at {int(np.argmax(unknown))}; "
+            f"unknown are {np.unique(words[unknown]).tolist()[:SHOWN]}"
+        )
+    return ids.reshape(labels.shape)
+
+
+def _words(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The elements as text, flat."""
+    flat = array.ravel()
+    if flat.dtype.kind == "U":
+        return flat
+    return np.asarray([w.decode() if isinstance(w, bytes) else str(w) for w in flat.tolist()], dtype=str)
