@@ -46,6 +46,8 @@ class Accumulator:
         self._record = Statistics(measurement.config, {})
         self._pending: list[Examples] = []
         """Validated, in NumPy arrays."""
+        self._size = 0
+        """The number of their logits."""
         self._library = ""
         """That of the pending examples before they were NumPy arrays."""
         self._read: Statistics | None = None
@@ -66,8 +68,8 @@ class Accumulator:
 
     def copy(self) -> "Accumulator":
         """Another one that has seen the same and goes on by itself."""
-        other = Accumulator(self._measurement, compiled=self._compiled)
-        other._record, other._pending, other._library = self._record, list(self._pending), self._library
+        other = Accumulator.__new__(Accumulator)
+        vars(other).update(vars(self), _pending=list(self._pending))
         return other
 
     def add(self, examples: Examples) -> None:
@@ -87,17 +89,18 @@ class Accumulator:
             self._flush()
         self._library, self._read = library, None
         self._pending.append(small)
-        if len(self._pending) > _BATCHES or sum(each.logits.size for each in self._pending) > _CAPACITY:
+        self._size += small.logits.size
+        if self._size > _CAPACITY or len(self._pending) > _BATCHES:
             self._flush()
         return None
 
     def merge(self, statistics: Statistics) -> None:
         """Add a record."""
         self._record, self._pending = (self.statistics + statistics).compressed(), []
-        self._read = self._record
+        self._read, self._size = self._record, 0
 
     def _flush(self) -> None:
-        self._record, self._pending = self.statistics, []
+        self._record, self._pending, self._size = self.statistics, [], 0
 
     def _measured_pending(self) -> Statistics:
         examples, backend = concatenated(self._pending), backends.named(self._library)
@@ -110,8 +113,7 @@ class Accumulator:
         family, backend = self._measurement.family, examples.backend
         may_wait = (
             math.prod(examples.logits.shape) <= _SMALL
-            and family.portable
-            and all(statistic.is_safe for statistic in self._measurement.statistics)
+            and self._measurement.is_safe
             and examples.losses is None
             and examples.predictions is None
             and not (self._compiled and backend.compiles)
@@ -121,7 +123,7 @@ class Accumulator:
         views = backend.numpy_views(flat.arrays()) if may_wait else None
         if views is None:
             return None
-        validated = flat.with_arrays(views).validated()
+        validated = (flat.with_arrays(views) if backend.shares_memory else flat).validated()
         return validated.with_arrays([None if array is None else array.copy() for array in validated.arrays()])
 
     def _takes(self, backend: backends.Backend) -> bool:

@@ -83,16 +83,12 @@ def _run(kernel: Kernel, examples: Examples, scalars: tuple[Array | None, ...]) 
     if views is None:
         examples = examples.validated()
         arrays = (*examples.arrays(), *scalars)
-        result: tuple[Any, Array | None] = backend.execute(_OnArrays(kernel, examples.rule, True), arrays)
+        result: tuple[Any, Array | None] = backend.execute(_OnArrays(kernel, examples.rule), arrays)
         return result
-    on_arrays = _OnArrays(kernel, examples.rule, examples.is_validated)
-    try:
-        sums, elementwise = _run_blocks(on_arrays, views, backend)
-    except ValueError:
-        examples.validated()  # names the place in the whole batch, not in its block
-        raise
     if not backend.shares_memory:
-        return sums, elementwise
+        return _run_blocks(kernel, examples, scalars, backend)
+    count = len(views) - len(scalars)
+    sums, elementwise = _run_blocks(kernel, examples.with_arrays(views[:count]), tuple(views[count:]), backend)
     if sums is not None:
         sums = sums.from_arrays(sums.structure(), [backend.from_numpy(array) for array in sums.arrays()])
     return sums, None if elementwise is None else backend.from_numpy(elementwise)
@@ -100,17 +96,19 @@ def _run(kernel: Kernel, examples: Examples, scalars: tuple[Array | None, ...]) 
 
 @dataclass(frozen=True)
 class _OnArrays:
-    """A kernel as a function of the arrays of examples, and of scalars."""
+    """A kernel as a function of the arrays of validated examples, and of scalars."""
 
     kernel: Kernel
     rule: LabelRule
-    is_validated: bool
 
     def __call__(self, *arrays: Array | None) -> tuple[Any, Array | None]:
         labels, logits, weights, losses, predictions, *scalars = arrays
-        examples = Examples(labels, logits, weights, self.rule, losses, predictions, self.is_validated)
-        with examples.backend.errstate():
-            return self.kernel(examples.validated(), *scalars)
+        return _applied(self.kernel, Examples(labels, logits, weights, self.rule, losses, predictions, True), scalars)
+
+
+def _applied(kernel: Kernel, examples: Examples, scalars: Sequence[Array | None]) -> tuple[Any, Array | None]:
+    with examples.backend.errstate():
+        return kernel(examples.validated(), *scalars)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -148,34 +146,41 @@ def _compiled(backend: Backend, kernel: Kernel, rule: LabelRule, is_validated: b
 # Blocks
 
 
-def _run_blocks(kernel: Callable[..., Any], arrays: Sequence[Any], backend: Backend) -> tuple[Any, Any]:
+def _run_blocks(
+    kernel: Kernel, examples: Examples, scalars: tuple[Array | None, ...], backend: Backend
+) -> tuple[Any, Any]:
     """The sum and the elements, end to end, of the kernel's results on consecutive blocks of NumPy arrays."""
-    logits = arrays[1]
+    logits = examples.logits
     rows = logits.shape[0]
     size = max(1, _BLOCK * rows // max(1, logits.size))
     if rows <= size:
-        return kernel(*arrays)  # type: ignore[no-any-return]
+        return _applied(kernel, examples, scalars)
     total = out = None
     start = 0
-    for sums, elementwise in _blocks(kernel, arrays, rows, size, backend):
-        if sums is not None:
-            total = sums if total is None else total + sums
-        if elementwise is not None:
-            if out is None:
-                out = np.empty((rows, *elementwise.shape[1:]), dtype=elementwise.dtype)
-            out[start : start + size] = elementwise
-        start += size
+    try:
+        for sums, elementwise in _blocks(kernel, examples, scalars, size, backend):
+            if sums is not None:
+                total = sums if total is None else total + sums
+            if elementwise is not None:
+                if out is None:
+                    out = np.empty((rows, *elementwise.shape[1:]), dtype=elementwise.dtype)
+                out[start : start + size] = elementwise
+            start += size
+    except ValueError:
+        examples.validated()  # names the place in the whole batch, not in its block
+        raise
     return total, out
 
 
 def _blocks(
-    kernel: Callable[..., Any], arrays: Sequence[Any], rows: int, size: int, backend: Backend
+    kernel: Kernel, examples: Examples, scalars: tuple[Array | None, ...], size: int, backend: Backend
 ) -> Iterator[tuple[Any, Any]]:
-    """The kernel's result on each block, in order; None and 0-d arrays go with all blocks."""
+    """The kernel's result on each block, in order."""
+    rows = examples.logits.shape[0]
 
-    def results(start: int, stop: int) -> Iterator[Any]:
+    def results(start: int, stop: int) -> Iterator[tuple[Any, Any]]:
         for at in range(start, min(stop, rows), size):
-            yield kernel(*(array if array is None or array.ndim == 0 else array[at : at + size] for array in arrays))
+            yield _applied(kernel, examples[at : at + size], scalars)
 
     _keep_memory()
     workers = min(thread_count(backend.thread_limit), -(-rows // (2 * size)))

@@ -25,14 +25,14 @@ class once:  # noqa: N801
         self.__doc__ = function.__doc__
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.name = f"_{name}_once"
+        self.name = name
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        if self.name not in instance.__dict__:
-            instance.__dict__[self.name] = self.function(instance)
-        return instance.__dict__[self.name]
+        found = self.function(instance)
+        instance.__dict__[self.name] = found  # which Python finds before this descriptor
+        return found
 
 
 class Backend:

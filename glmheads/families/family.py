@@ -32,16 +32,20 @@ class Interval:
     def __post_init__(self) -> None:
         if not self.low <= self.high:
             raise ValueError(f"an Interval needs low <= high. Given: low={self.low!r}, high={self.high!r}")
+        for end in ("low", "high"):
+            if math.isinf(getattr(self, end)):
+                object.__setattr__(self, f"{end}_closed", False)
 
     def contains(self, values: Array) -> Array:
         """Which values are finite numbers in the interval."""
-        above = values >= self.low if self.low_closed and self.low > -math.inf else values > self.low
-        below = values <= self.high if self.high_closed and self.high < math.inf else values < self.high
+        above = values >= self.low if self.low_closed else values > self.low
+        below = values <= self.high if self.high_closed else values < self.high
         return above & below
 
     def contains_range(self, least: float, most: float) -> bool:
         """Whether all numbers from `least` to `most` are finite and in the interval."""
-        return bool(self.contains(least)) and bool(self.contains(most))
+        above = least >= self.low if self.low_closed else least > self.low
+        return above and (most <= self.high if self.high_closed else most < self.high)
 
     def __str__(self) -> str:
         ends = [f">{'=' * self.low_closed} {self.low:g}"] if self.low > -math.inf else []

@@ -79,6 +79,7 @@ class FamilyHead(Head):
     _loss_arguments: tuple[str, ...] = field(init=False)
     measurement: Measurement = field(init=False)
     """The kernel that computes the statistics."""
+    _label_rule: LabelRule = field(init=False)
     _is_compiled: bool = field(init=False)
 
     label_messages: ClassVar[tuple[str, str] | None] = None
@@ -117,6 +118,7 @@ class FamilyHead(Head):
             inverse_link_fn=inverse_link_fn,
             name=name,
             _loss_arguments=() if loss_fn is None else loss_fn_arguments(loss_fn),
+            _label_rule=LabelRule.of(family.valid_labels, self.label_messages),
             _is_compiled=False,
         )
         statistics = {each.name: each for each in (Validity(), *(spec.statistic for spec in self.metric_specs))}
@@ -185,8 +187,7 @@ class FamilyHead(Head):
         logits = as_logits(logits, self.logits_dimension)
         weights = as_weights(features, self.weight_column, logits, elementwise=elementwise)
         labels = self._read_labels(labels, logits, weights)
-        rule = LabelRule.of(self.family.valid_labels, self.label_messages)
-        examples = Examples(labels, logits, weights, rule)
+        examples = Examples(labels, logits, weights, self._label_rule)
         return self._evaluated(examples, features) if evaluated else examples
 
     @property
@@ -500,13 +501,14 @@ class FamilyHead(Head):
     def _add(
         self, accumulator: Accumulator, examples: Examples, regularization_losses: Sequence[Any] | None
     ) -> None:
-        more = self.empty()
-        if _has(regularization_losses):
-            more = self._regularization(regularization_losses, examples.logits).detach()
-        _ = self.empty() + Statistics(accumulator.config, {})  # refuses another head's
+        if accumulator.config != self.measurement.config:
+            _ = accumulator.statistics + self.empty()  # which says so
+        if not _has(regularization_losses):
+            accumulator.add(examples)
+            return
+        more = self._regularization(regularization_losses, examples.logits).detach()
         accumulator.add(examples)
-        if more.states:
-            accumulator.merge(more)
+        accumulator.merge(more)
 
     def evaluate(self, batches: Iterable[Any]) -> dict[str, Array]:
         """The results of an iterable of batches.

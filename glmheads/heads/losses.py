@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from glmheads import backends, engine
@@ -107,19 +107,17 @@ class FamilyLoss:
     def __call__(self, examples: Examples) -> Array:
         """A 0-d array, which can be differentiated by the logits."""
 
-        def function(x: Array) -> Array:
-            return self._value(replace(examples, logits=x))
-
-        def with_gradient(x: Array) -> tuple[Array, Array]:
-            return self._value_and_gradient(replace(examples, logits=x))
-
-        def gradient(x: Array) -> Array:
-            return self.gradient(replace(examples, logits=x))
-
-        arrays = examples.logits, examples.labels, examples.weights
-        if not self.family.portable:
-            return function(examples.logits)  # whose operations autograd follows
-        return examples.backend.differentiable(function, with_gradient, gradient, *arrays)
+        backend = examples.backend
+        if not (backend.has_autograd and self.family.portable):  # autograd follows the operations of other families
+            return self._value(examples)
+        return backend.differentiable(
+            lambda x: self._value(examples.with_logits(x)),
+            lambda x: self._value_and_gradient(examples.with_logits(x)),
+            lambda x: self.gradient(examples.with_logits(x)),
+            examples.logits,
+            examples.labels,
+            examples.weights,
+        )
 
     def gradient(self, examples: Examples) -> Array:
         """The first derivative by the logits, in their dtype."""
@@ -210,7 +208,7 @@ class UserLoss:
         examples = examples.validated()
 
         def loss(x: Array) -> Array:
-            return reduce(self.losses(replace(examples, logits=x)), examples.weights, self.reduction)
+            return reduce(self.losses(examples.with_logits(x)), examples.weights, self.reduction)
 
         return in_dtype(differentiate(loss, examples.logits), dtype)
 

@@ -6,8 +6,9 @@ the loss NaN and is counted in the statistics. An example of weight 0 is absent:
 
 import operator
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import reduce
+from typing import Any
 
 import numpy as np
 
@@ -76,10 +77,13 @@ class Examples:
     predictions: Array | None = None
     is_validated: bool = False
 
-    @property
+    @backends.once
     def backend(self) -> backends.Backend:
         """That of the logits."""
         return backends.of(self.logits)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # without what was computed once
 
     # Arrays
 
@@ -89,7 +93,12 @@ class Examples:
 
     def with_arrays(self, arrays: Iterable[Array | None]) -> "Examples":
         """These examples with other `arrays`."""
-        return Examples(*list(arrays)[:3], self.rule, *list(arrays)[3:], is_validated=self.is_validated)  # type: ignore[misc]
+        labels, logits, weights, losses, predictions = arrays
+        return Examples(labels, logits, weights, self.rule, losses, predictions, self.is_validated)
+
+    def with_logits(self, logits: Array) -> "Examples":
+        """These examples with other logits."""
+        return Examples(self.labels, logits, self.weights, self.rule, is_validated=self.is_validated)
 
     def __getitem__(self, rows: "slice | Array") -> "Examples":
         """The examples of these rows, a slice or NumPy positions; the arrays are NumPy's or the library's own."""
@@ -106,16 +115,14 @@ class Examples:
 
         XLA computes arrays of shape (n, 1) tens of times slower than those of shape (n,).
         """
-        weights, xp = self.weights, self.backend.xp
+        weights, reshape = self.weights, self.backend.xp.reshape
         one_axis = elementwise and (weights is None or weights.shape[-1:] == self.logits.shape[-1:])
         if self.logits.ndim == (1 if one_axis else 2):
             return self
-        return self.with_arrays(
-            [
-                None if array is None else xp.reshape(array, (-1,) if one_axis else (-1, array.shape[-1]))
-                for array in self.arrays()
-            ]
-        )
+        arrays = self.arrays()
+        if one_axis:
+            return self.with_arrays([None if array is None else reshape(array, (-1,)) for array in arrays])
+        return self.with_arrays([None if array is None else reshape(array, (-1, array.shape[-1])) for array in arrays])
 
     def weigh(self, values: Array) -> Array:
         """``weights * values``"""

@@ -106,7 +106,7 @@ def _take_in(slots: Array, scores: Array) -> Array | None:
     if slots.shape[0] > 4 or not bool(xp.all(hi[:-1] < lo[1:])):
         return None
     s, positive, negative = (scores[row, :] for row in range(_WAITING_ROWS))
-    found = backend.collect(s, (positive, negative), lo, hi)
+    found = backend.interval_sums(s, (positive, negative), lo, hi)
     lowest, highest, *in_gaps = (row[::2] for row in found)
     in_slots = [row[1::2] for row in found[2:]]
     in_gap = sum(in_gaps)

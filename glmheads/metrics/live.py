@@ -94,8 +94,8 @@ class Metric:
 def update(metrics: Iterable[Metric], add: Callable[[Accumulator], None]) -> None:
     """Apply ``add`` to what every metric has seen; none is changed if it fails for one."""
     metrics = list(metrics)
-    updated = {id(metric._accumulator): metric._accumulator.copy() for metric in metrics}
+    updated = {accumulator: accumulator.copy() for accumulator in {metric._accumulator for metric in metrics}}
     for accumulator in updated.values():
         add(accumulator)
     for metric in metrics:
-        metric._accumulator = updated[id(metric._accumulator)]
+        metric._accumulator = updated[metric._accumulator]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from glmheads import backends
 from glmheads.families import Family
 from glmheads.inputs import Examples
 from glmheads.statistics.record import Statistics
@@ -26,6 +27,11 @@ class Measurement:
     config: str
     family: Family
     statistics: tuple[Statistic, ...]
+
+    @backends.once
+    def is_safe(self) -> bool:
+        """Whether nothing can fail on validated examples, so that they may be measured later."""
+        return self.family.portable and all(statistic.is_safe for statistic in self.statistics)
 
     @property
     def elementwise(self) -> bool:
