@@ -10,7 +10,7 @@ import numpy as np
 import glmheads as gh
 from benchmarks.measure import Answer, Batch, Contestant, Make, Setting, SkippedError, Work, each
 from glmheads.families import BERNOULLI
-from glmheads.metrics import mean_measures, threshold_measures
+from glmheads.metrics import mean_metrics, threshold_metrics
 
 THRESHOLDS = (0.1, 0.3, 0.5, 0.7, 0.9)
 # The default areas lie between bounds about the exact ones; 200 thresholds, and the steps by which scikit-learn and
@@ -81,8 +81,8 @@ def binary(num_thresholds: int | None = 200, weighted: bool = True) -> gh.Binary
 
 def sums_and_counts() -> gh.Head:
     """A head without areas."""
-    measures = (*mean_measures(), *threshold_measures(THRESHOLDS))
-    return gh.Head(family=BERNOULLI, measures=measures, weight_column="weight")
+    measures = (*mean_metrics(), *threshold_metrics(THRESHOLDS))
+    return gh.FamilyHead(family=BERNOULLI, metrics=measures, weight_column="weight")
 
 
 # The work

@@ -337,7 +337,7 @@ class TestBounds:
             one = records.pop(data.draw(st.integers(0, len(records) - 1)))
             other = records.pop(data.draw(st.integers(0, len(records) - 1)))
             records.append((one + other).compressed())
-        assert records[0].parts["ranking"].slots.shape[1] <= 16
+        assert records[0].states["ranking"].slots.shape[1] <= 16
         assert_holds(read(records[0]), exact_areas(labels, logits, weights))
 
     @settings(max_examples=3)
@@ -421,7 +421,7 @@ class TestBounds:
         summed = records[0]
         for record in records[1:]:
             summed = summed + record
-        one, all_ = (record.compressed().parts["ranking"].slots for record in (records[0], summed))
+        one, all_ = (record.compressed().states["ranking"].slots for record in (records[0], summed))
         np.testing.assert_array_equal(one, all_)
 
     def test_few_scores_stay_exact_in_large_batches(self):

@@ -246,7 +246,7 @@ class TestBringing:
         assert not backends.of(array).detach(array * 2).requires_grad
 
 
-class TestCollect:
+class TestIntervalSums:
     """What lies in intervals and in the gaps between them."""
 
     @pytest.mark.parametrize("name", ["numpy", "array_api_strict"])
@@ -271,7 +271,7 @@ class TestCollect:
         if data.draw(st.booleans()):
             pairs = [[end, end] for end in ends]
         lo, hi = np.asarray(pairs, np.float64).reshape(-1, 2).T
-        found = lib.backend.collect(*(lib.array(x), tuple(map(lib.array, masses)), lib.array(lo), lib.array(hi)))
+        found = lib.backend.interval_sums(*(lib.array(x), tuple(map(lib.array, masses)), lib.array(lo), lib.array(hi)))
         lowest, highest, *sums = (lib.numpy(row).astype(np.float64) for row in found)
         for cell in range(2 * len(lo) + 1):
             above = x >= lo[cell // 2] if cell % 2 else x > (hi[cell // 2 - 1] if cell else -np.inf)

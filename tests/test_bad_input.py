@@ -893,7 +893,7 @@ def test_evaluate_batches(lib):
 def test_empty_like():
     for like in ([1.0], 5, None, "numpy"):
         if like is None:
-            assert BINARY.empty(like).parts == {}
+            assert BINARY.empty(like).states == {}
             continue
         with pytest.raises(TypeError, match="expected an array"):
             BINARY.empty(like)

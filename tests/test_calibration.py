@@ -50,7 +50,7 @@ def measure(head: gh.Head, data: Data, lib: Any = None) -> gh.Statistics:
 
 def bins_of(statistics: gh.Statistics) -> np.ndarray:
     """Rows of negative mass, positive mass, predictions and counts."""
-    hi, lo = (backends.of(a).to_numpy(a).astype(float) for a in statistics.parts["calibration"].values["bins"])
+    hi, lo = (backends.of(a).to_numpy(a).astype(float) for a in statistics.states["calibration"].values["bins"])
     return hi + lo
 
 

@@ -10,7 +10,7 @@ from scipy.special import expit
 
 import glmheads as gh
 from glmheads import backends
-from glmheads.estimator_spec import ClassificationOutput, PredictOutput, RegressionOutput
+from glmheads.heads.estimator_spec import ClassificationOutput, PredictOutput, RegressionOutput
 
 LOGITS = [[1.0], [-2.0], [0.5]]
 LABELS = [1.0, 0.0, 1.0]

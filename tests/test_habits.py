@@ -67,7 +67,7 @@ class Band:
 
 class OwnHead(gh.Head):
     def __init__(self, scales=(1.0,), band=None, options=None, inner=None, *, name=None):
-        super().__init__(family=families.GAUSSIAN, measures=metrics.mean_measures(), name=name)
+        super().__init__(family=families.GAUSSIAN, metrics=metrics.mean_metrics(), name=name)
 
 
 class AbsoluteError:
@@ -427,7 +427,7 @@ class TestFamiliesAndMeasures:
     )
     def test_measures(self, head, copied):
         statistics = head.statistics(LABELS, LOGITS, regularization_losses=[1.0])
-        for measure in (*head._measures, metrics.REGULARIZATION):
+        for measure in (*head.metric_specs, metrics.REGULARIZATION):
             again = copied(measure)
             assert (again.key, again.recipe) == (measure.key, measure.recipe)
             for bounds in (False, True):
@@ -436,7 +436,7 @@ class TestFamiliesAndMeasures:
 
     def test_reprs_say_what_they_are(self):
         assert repr(families.POISSON) == "Family(name='poisson')"
-        text = repr(metrics.mean_measures()[0])
+        text = repr(metrics.mean_metrics()[0])
         assert "average_loss" in text
         assert "0x" not in text
 
@@ -477,7 +477,7 @@ class TestStatistics:
     def test_the_empty_record(self, copied):
         empty = gh.BinaryClassHead().empty()
         assert copied(empty).structure() == empty.structure()
-        assert not copied(empty).parts
+        assert not copied(empty).states
 
     @each_copy
     def test_a_copy_holds_no_graph(self, library, copied):
@@ -571,7 +571,7 @@ class TestMetrics:
         jax = pytest.importorskip("jax")
         head = gh.RegressionHead()
         statistics = jax.jit(head.statistics)(jax.numpy.asarray([math.nan]), jax.numpy.asarray([[1.0]]))
-        metric = gh.Metric(head._measures[0], metrics.Seen(statistics))
+        metric = gh.Metric(head.metric_specs[0], metrics.Seen(statistics))
         assert repr(metric) == "<Metric average_loss: of data with bad labels or weights>"
 
 

@@ -12,7 +12,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import glmheads as gh
-from glmheads.features import as_array, as_labels, as_logits, as_weights
+from glmheads.inputs import as_labels, as_logits, as_weights
+from glmheads.inputs.arrays import as_array
 
 pandas = pytest.importorskip("pandas")
 polars = pytest.importorskip("polars")

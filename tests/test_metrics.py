@@ -25,7 +25,7 @@ from sklearn.metrics import (
 import glmheads as gh
 from glmheads import backends
 from glmheads.kernels import ranking
-from glmheads.statistics import MeanSums
+from glmheads.statistics import Means
 
 THRESHOLDS = [0.2, 0.5, 0.9]
 HEAD = gh.BinaryClassHead(weight_column="w", thresholds=THRESHOLDS)
@@ -300,7 +300,7 @@ each_bad = pytest.mark.parametrize(("argument", "bad"), [(key, value) for key in
 
 
 class TestSmallBatches:
-    """They wait, and are measured together; nobody can tell."""
+    """They are buffered and measured together; nobody can tell."""
 
     HEADS = (HEAD, gh.BinaryClassHead(num_thresholds=20), gh.RegressionHead(label_dimension=2, weight_column="w"))
 
@@ -357,7 +357,7 @@ class TestSmallBatches:
         for labels, logits, weights in self.batches(HEAD, 2, rows=9):
             HEAD.update_metrics(metrics, {"w": weights}, logits, labels)
             HEAD.update_metrics(metrics, {"w": torch.array(weights)}, torch.array(logits), torch.array(labels))
-        assert float(metrics["average_loss"].statistics.parts["means"]["weight"]) == pytest.approx(
+        assert float(metrics["average_loss"].statistics.states["means"]["weight"]) == pytest.approx(
             sum(2 * w.sum() for _, _, w in self.batches(HEAD, 2, rows=9)), rel=1e-6
         )
 
@@ -371,17 +371,17 @@ class TestSmallBatches:
             HEAD.update_metrics(metrics, {"w": -weights}, logits, labels)
         assert values(metrics) == floats(HEAD.results(HEAD.statistics(labels, logits, {"w": weights})))
 
-    def test_a_recipe_of_the_user_s_own_refuses_at_once(self):
-        class Picky(MeanSums):
+    def test_a_users_own_statistic_refuses_at_once(self):
+        class Picky(Means):
             name = "picky"
 
-            def measure(self, batch):
-                if float(batch.logits.max()) > 100:
+            def state(self, examples):
+                if float(examples.logits.max()) > 100:
                     raise ValueError("too high")
-                return super().measure(batch)
+                return super().state(examples)
 
-        measure = gh.Measure("loss", Picky(), lambda part: part["loss"])
-        head = gh.Head(family=gh.families.GAUSSIAN, measures=[measure])
+        spec = gh.MetricSpec("loss", Picky(), lambda state: state["loss"])
+        head = gh.FamilyHead(family=gh.families.GAUSSIAN, metrics=[spec])
         metrics = head.update_metrics(head.metrics(), None, np.zeros((1, 1)), np.ones(1))
         with pytest.raises(ValueError, match="too high"):
             head.update_metrics(metrics, None, np.full((1, 1), 101.0), np.ones(1))
@@ -580,6 +580,6 @@ class TestEvaluate:
         metrics = head.metrics()
         for rows in np.split(np.arange(1000), 50):
             head.update_metrics(metrics, None, logits[rows, None], labels[rows])
-            assert metrics["auc"].statistics.parts["ranking"].slots.shape[1] <= 64
+            assert metrics["auc"].statistics.states["ranking"].slots.shape[1] <= 64
         lower, upper = metrics["auc"].bounds().tolist()
         assert lower <= roc_auc_score(labels, logits) <= upper

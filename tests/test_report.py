@@ -182,7 +182,7 @@ class TestContent:
         class CurvesHead(gh.BinaryClassHead):
             def __init__(self):
                 super().__init__()
-                self._measures = tuple(measure for measure in self._measures if "auc" not in measure.key)
+                self.metric_specs = tuple(measure for measure in self.metric_specs if "auc" not in measure.key)
 
         page = page_of(evaluation(head=CurvesHead()))
         assert len(page.svgs) == 3

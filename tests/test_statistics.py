@@ -19,10 +19,10 @@ from sklearn.metrics import average_precision_score
 
 import glmheads as gh
 from glmheads import backends
-from glmheads.backends import blocks
+from glmheads import engine
 from glmheads.kernels import ranking
 from glmheads.kernels.curves import average_precision_area
-from glmheads.metrics import mean_measures, threshold_measures
+from glmheads.metrics import mean_metrics, threshold_metrics
 from glmheads.statistics import Sums
 
 HEADS = {
@@ -79,7 +79,7 @@ def summed(statistics: gh.Statistics) -> dict[str, np.ndarray]:
     """All sums of a record, in float64."""
     pairs = {
         f"{name}/{key}": pair
-        for name, part in statistics.parts.items()
+        for name, part in statistics.states.items()
         if isinstance(part, Sums)
         for key, pair in part.values.items()
     }
@@ -261,7 +261,7 @@ class TestLaw:
         s = measure(head, data, lib)
         assert_same_bits(head.empty() + s, s)
         assert_same_bits(s + head.empty(), s)
-        assert not (head.empty() + head.empty()).parts
+        assert not (head.empty() + head.empty()).states
         assert {float(r) for r in head.results(head.empty()).values()} == {0.0}
 
     @pytest.mark.parametrize("head", [RANKING, HEADS["regression"]], ids=["binary", "regression"])
@@ -322,7 +322,7 @@ class TestLaw:
     def test_blocks_do_not_matter(self, head, monkeypatch):
         whole = random_data(head, 50, "float64")
         expected = measure(head, whole)
-        monkeypatch.setattr(blocks, "_BLOCK", 8)
+        monkeypatch.setattr(engine, "_BLOCK", 8)
         assert_same(head, measure(head, whole), expected, whole)
 
     def test_record_is_unchanged_by_adding(self):
@@ -381,7 +381,7 @@ class TestCounts:
         for _ in range(5):
             s = s + example(1.0)
         for key in ("weight", "label", "prediction"):
-            hi, lo = (lib.numpy(a) for a in s.parts["means"].values[key])
+            hi, lo = (lib.numpy(a) for a in s.states["means"].values[key])
             assert int(hi) + int(lo) == 2**40 + 5, key
         assert summed(example(1.0) + example(2.0**40))["means/weight"] == 2**40 + 1
 
@@ -391,7 +391,7 @@ class TestCounts:
         s = measure(RANKING, data, lib) + measure(RANKING, one, lib)
         found = summed(s)
         assert found["thresholds/cells"].sum() == found["means/weight"] == 2**24 + 1
-        masses = lib.numpy(s.parts["ranking"].slots)[2:].astype(np.float64)
+        masses = lib.numpy(s.states["ranking"].slots)[2:].astype(np.float64)
         assert masses.sum() == 2**24 + 1
 
 
@@ -411,7 +411,7 @@ class TestForms:
     def test_an_area_of_one_s_own(self):
         head = gh.BinaryClassHead()
         record = head.statistics(np.asarray([1, 0, 1]), np.asarray([[2.0], [0.5], [-1.0]]))
-        part = record.parts["ranking"]
+        part = record.states["ranking"]
         expected = average_precision_score([1, 0, 1], [2.0, 0.5, -1.0])
         assert float(part.area(average_precision_area)[1]) == pytest.approx(expected)
 
@@ -430,14 +430,14 @@ class TestMass:
         head = gh.BinaryClassHead(weight_column="w", thresholds=[0.5], num_thresholds=num_thresholds)
         logits, labels = np.linspace(-3, 3, n)[:, None], np.full((n, 1), 0.7)
         for weight in (1.0, 0.1):
-            means = head.statistics(labels, logits, {"w": np.full((n, 1), weight)}).parts["means"]
+            means = head.statistics(labels, logits, {"w": np.full((n, 1), weight)}).states["means"]
             assert float(means["weight"]) == pytest.approx(n * weight, rel=1e-15)
             assert float(means["label"]) == pytest.approx(n * weight * 0.7, rel=1e-15)
 
     def test_labels_of_any_size(self):
-        measures = (*mean_measures(), *threshold_measures((0.5,)))
-        head = gh.Head(family=gh.families.POISSON, measures=measures)
-        means = head.statistics(np.asarray([1e17, 3.0, 0.0]), np.zeros((3, 1))).parts["means"]
+        measures = (*mean_metrics(), *threshold_metrics((0.5,)))
+        head = gh.FamilyHead(family=gh.families.POISSON, metrics=measures)
+        means = head.statistics(np.asarray([1e17, 3.0, 0.0]), np.zeros((3, 1))).states["means"]
         assert float(means["weight"]) == 3
 
 
@@ -456,7 +456,7 @@ class TestHistograms:
         other = gh.BinaryClassHead(weight_column=column, num_thresholds=9)
         for labels in (rng.integers(0, 2, (rows, 1)), rng.integers(0, 5, (rows, 1)) / 4):
             arrays = [lib.array(a, "float32") for a in (labels, logits, weights)]
-            parts = [head.statistics(*arrays[:2], {"w": arrays[2]}).parts for head in (both, one, other)]
+            parts = [head.statistics(*arrays[:2], {"w": arrays[2]}).states for head in (both, one, other)]
             for name, key, alone in (("thresholds", "cells", parts[1]), ("buckets", "buckets", parts[2])):
                 together, expected = (lib.numpy(each[name][key]) for each in (parts[0], alone))
                 assert together.sum() == (weights.sum() if column else rows)
@@ -522,7 +522,7 @@ class TestLibraries:
             measure(RANKING, random_data(RANKING, 3)).to(target, "cpu")
 
     def test_empty_to_anywhere(self, lib):
-        assert not RANKING.empty().to(lib.xp).parts
+        assert not RANKING.empty().to(lib.xp).states
 
     @given(st.lists(st.floats(1e-3, 1e12), min_size=1, max_size=20))
     def test_pairs_keep_47_bits(self, weights):

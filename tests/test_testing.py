@@ -103,14 +103,14 @@ GAMMA = gh.Family(
     gradient=lambda z, x: 1 - z * _inverse_of_logits(x),
     hessian=lambda z, x: z * _inverse_of_logits(x),
     inverse_link=lambda x: array_namespace(x).exp(x),
-    label_range=(0.0, math.inf),
+    valid_labels=(0.0, math.inf),
 )
 
 
 def own_head(**changes: Any) -> gh.Head:
-    mean = metrics.mean_measures()
-    ratio = gh.Measure("ratio", mean[0].recipe, lambda part: safe_divide(part["loss"], part["weight"] + part["label"]))
-    return gh.Head(family=replace(GAMMA, **changes), measures=(*mean, ratio), weight_column="w")
+    mean = metrics.mean_metrics()
+    ratio = gh.MetricSpec("ratio", mean[0].recipe, lambda part: safe_divide(part["loss"], part["weight"] + part["label"]))
+    return gh.FamilyHead(family=replace(GAMMA, **changes), metrics=(*mean, ratio), weight_column="w")
 
 
 def absolute_loss(labels: Any, logits: Any) -> Any:
@@ -163,7 +163,7 @@ def breaks(law: str) -> Callable[[Any], Any]:
 def binary(**changes: Any) -> gh.Head:
     """A head with a threshold, of a family with some functions changed."""
     head = gh.BinaryClassHead(weight_column="w", thresholds=[0.5])
-    head._family = replace(head._family, **changes)
+    head.family = replace(head.family, **changes)
     return head
 
 
@@ -191,12 +191,12 @@ def float32_counter(monkeypatch):
 
 @breaks("repetition")
 def metric_without_weights(monkeypatch):
-    return changed_part(monkeypatch, statistics.MeanSums, lambda batch: {"loss": total(batch.losses)})
+    return changed_part(monkeypatch, statistics.Means, lambda batch: {"loss": total(batch.losses)})
 
 
 @breaks("repetition")
 def mean_over_examples(monkeypatch):
-    return changed_part(monkeypatch, statistics.MeanSums, lambda batch: {"weight": total(1.0 * (batch.weights > 0))})
+    return changed_part(monkeypatch, statistics.Means, lambda batch: {"weight": total(1.0 * (batch.weights > 0))})
 
 
 @breaks("scale")
@@ -362,7 +362,7 @@ def later_examples_count_more(monkeypatch):
         position = np.cumsum(np.ones_like(batch.labels), axis=0)
         return {"label": total(batch.weigh(batch.labels * position))}
 
-    return changed_part(monkeypatch, statistics.MeanSums, change)
+    return changed_part(monkeypatch, statistics.Means, change)
 
 
 @breaks("additivity")
@@ -370,7 +370,7 @@ def right_counts_are_lost(monkeypatch):
     add = statistics.Statistics.__add__
 
     def lossy(left: Any, right: Any) -> Any:
-        kept = {name: part for name, part in right.parts.items() if name != "thresholds" or name not in left.parts}
+        kept = {name: part for name, part in right.states.items() if name != "thresholds" or name not in left.states}
         return add(left, statistics.Statistics(right.config, kept))
 
     monkeypatch.setattr(statistics.Statistics, "__add__", lossy)
@@ -466,7 +466,7 @@ class TestBatches:
             assert batch.logits.dtype == batch.labels.dtype == batch.weights.dtype == dtype
             assert batch.logits.shape == batch.labels.shape == batch.weights.shape
             assert np.isfinite(head.loss(*batch.arguments(head)))
-            low, high = head._family.label_range
+            low, high = head.family.valid_labels
             assert ((batch.labels >= low) & (batch.labels <= high)).all()
 
         holds()
@@ -537,7 +537,7 @@ class TestInterface:
             raise RuntimeError("out of order")
 
         head = own_head()
-        head._loss_fn, head._loss_arguments = (lambda labels, logits: loss(labels, logits)), ()
+        head.loss_fn, head._loss_arguments = (lambda labels, logits: loss(labels, logits)), ()
         with pytest.raises(AssertionError, match=r"(?s)^order fails for .*RuntimeError: out of order"):
             check_law("order", head)
 

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 from glmheads.backends import Array
 from glmheads.display import qualified_name
@@ -70,6 +71,7 @@ class Link:
     forward: Callable[[Array], Array]
 
 
+@dataclass(frozen=True, init=False, eq=False, repr=False)
 class Family:
     """Loss, gradient, hessian and inverse link of one distribution.
 
@@ -125,7 +127,7 @@ class Family:
     valid_labels: Interval | None = None
     elementwise: bool = True
     portable: bool = False
-    link: Link | None = None
+    link: ClassVar[Link | None] = None
     """The link that `inverse_link` is the inverse of, if it is known: it takes means back to logits."""
 
     def __init__(
@@ -159,14 +161,17 @@ class Family:
         """``loss`` and ``inverse_link``, likewise."""
         return self.loss(labels, logits), self.inverse_link(logits)
 
+    def _parts(self) -> dict[str, Any]:
+        return {field.name: getattr(type(self), field.name, None) for field in fields(self)} | vars(self)
+
     @property
     def identity(self) -> str:
-        """Text that tells the family from every other: its class, and what it was made of."""
-        parts = {key: qualified_name(part) if callable(part) else part for key, part in vars(self).items()}
+        """Text that tells the family from every other: its class and its parts."""
+        parts = {key: qualified_name(part) if callable(part) else part for key, part in self._parts().items()}
         return f"{type(self).__module__}.{type(self).__qualname__}{parts}"
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and vars(self) == vars(other)
+        return isinstance(other, Family) and type(self) is type(other) and self._parts() == other._parts()
 
     def __hash__(self) -> int:
         return hash((type(self), self.name))

@@ -130,7 +130,10 @@ class BinaryClassHead(FamilyHead):
         class_ids = xp.astype(logits > 0, integer)
         all_class_ids = xp.reshape(xp.arange(2, dtype=xp.int32, device=device), (1, 2))
         first = logits.shape[0]
-        names = np.asarray(self.label_vocabulary or ("0", "1"))
+
+        def names() -> np.ndarray[Any, Any]:
+            return np.asarray(self.label_vocabulary or ("0", "1"))
+
         return {
             PredictionKeys.LOGITS: xp.astype(logits, dtype, copy=False),
             PredictionKeys.LOGISTIC: xp.astype(logistic, dtype, copy=False),
@@ -139,9 +142,9 @@ class BinaryClassHead(FamilyHead):
                 xp.concat([self._mean(-logits), logistic], axis=-1), dtype, copy=False
             ),
             PredictionKeys.CLASS_IDS: class_ids,
-            PredictionKeys.CLASSES: lambda: np.asarray(names[backend.to_numpy(class_ids)]),
+            PredictionKeys.CLASSES: lambda: np.asarray(names()[backend.to_numpy(class_ids)]),
             PredictionKeys.ALL_CLASS_IDS: xp.broadcast_to(all_class_ids, (first, 2)),
-            PredictionKeys.ALL_CLASSES: lambda: np.tile(names, (first, 1)),
+            PredictionKeys.ALL_CLASSES: lambda: np.tile(names(), (first, 1)),
         }
 
     def _export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:

@@ -199,12 +199,14 @@ class FamilyHead(Head):
         return as_labels(labels, logits, elementwise=self.family.elementwise)
 
     def _evaluated(self, examples: Examples, features: Any) -> Examples:
-        by_family = examples.backend.shares_memory and not self.family.portable
+        backend = examples.backend
+        elsewhere = backend.shares_memory or (self._is_compiled and backend.shares_compiler)
+        by_family = elsewhere and not self.family.portable
         if self.loss_fn is None and self.inverse_link_fn is None and not by_family:
             return examples
         examples = examples.validated()
         losses = predictions = None
-        with examples.backend.errstate():
+        with backend.errstate():
             loss = self._loss(features)
             if isinstance(loss, UserLoss):
                 losses = loss.losses(examples)

@@ -42,6 +42,9 @@ class Statistic:
     is_safe: ClassVar[bool] = False
     """Whether `state` never fails on validated examples, so that it can be computed later together with others."""
 
+    def __init_subclass__(cls, *, is_safe: bool = False) -> None:
+        cls.is_safe = is_safe  # a subclass of a safe one may fail
+
     def state(self, examples: Examples) -> State:
         """The state of validated examples that hold losses and predictions.
 
@@ -50,11 +53,7 @@ class Statistic:
         raise NotImplementedError
 
 
-class _SafeStatistic(Statistic):
-    is_safe = True
-
-
-class BinnedStatistic(_SafeStatistic):
+class BinnedStatistic(Statistic):
     """A statistic that reads only in which of some bins each element is: the class weights in each bin."""
 
     @property
@@ -104,7 +103,7 @@ def _joint_histogram(statistics: tuple[BinnedStatistic, ...], examples: Examples
 
 
 @dataclass(frozen=True)
-class Validity(_SafeStatistic):
+class Validity(Statistic, is_safe=True):
     """How many elements of nonzero weight have a NaN logit, a label that is not allowed, or a weight that is not."""
 
     name: ClassVar[str] = "validity"
@@ -117,7 +116,7 @@ class Validity(_SafeStatistic):
 
 
 @dataclass(frozen=True)
-class Means(_SafeStatistic):
+class Means(Statistic, is_safe=True):
     """Σ w l, Σ w p, Σ w z and Σ w of losses l, predictions p and labels z."""
 
     name: ClassVar[str] = "means"
@@ -134,7 +133,7 @@ class Means(_SafeStatistic):
 
 
 @dataclass(frozen=True)
-class ThresholdCounts(BinnedStatistic):
+class ThresholdCounts(BinnedStatistic, is_safe=True):
     """Class weights between the thresholds: see `kernels.thresholds`."""
 
     thresholds: tuple[float, ...]
@@ -159,7 +158,7 @@ class ThresholdCounts(BinnedStatistic):
 
 
 @dataclass(frozen=True)
-class ScoreBuckets(BinnedStatistic):
+class ScoreBuckets(BinnedStatistic, is_safe=True):
     """Class weights in Keras's buckets of the probability."""
 
     num_thresholds: int
@@ -198,7 +197,7 @@ def _class_weights(hi: Array, lo: Array) -> curves.ClassWeights:
 
 
 @dataclass(frozen=True)
-class ProbabilityBins(_SafeStatistic):
+class ProbabilityBins(Statistic, is_safe=True):
     """What calibration is read from: a histogram of the probabilities (see `kernels.calibration`) and Σ w (p − z)².
 
     For predictions that are the sigmoid of the logits.
@@ -237,7 +236,7 @@ _CALIBRATION_CURVE = ("lower", "upper", "mean_prediction", "mean_label", "weight
 
 
 @dataclass(frozen=True)
-class RankingSummary(_SafeStatistic):
+class RankingSummary(Statistic, is_safe=True):
     """The summary of the logits that bounds the areas under their curves."""
 
     name: ClassVar[str] = "ranking"
@@ -259,7 +258,7 @@ class RankingSummary(_SafeStatistic):
 
 
 @dataclass(frozen=True)
-class Regularization(_SafeStatistic):
+class Regularization(Statistic, is_safe=True):
     """The sum of the regularization losses over calls, and the number of calls; examples hold none."""
 
     name: ClassVar[str] = "regularization"

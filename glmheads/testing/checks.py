@@ -7,14 +7,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from glmheads import backends
-from glmheads.heads import Head
+from glmheads.heads import FamilyHead
 from glmheads.testing.laws import LAWS, Subject
 
 __all__ = ["check_head", "check_law"]
 
 
 def check_law(
-    law: str, head: Head, xp: Any = np, device: Any = None, dtype: Any = "float32", max_examples: int = 100
+    law: str, head: FamilyHead, xp: Any = np, device: Any = None, dtype: Any = "float32", max_examples: int = 100
 ) -> None:
     """Check that a law holds for a head.
 
@@ -22,7 +22,7 @@ def check_law(
     ----------
     law : str
         One of `LAWS`.
-    head : Head
+    head : FamilyHead
         One of the package's, or one of your own; its loss and inverse link must take NumPy arrays too.
     xp : module or str
         The array library, one that glmheads knows or any that follows the Array API standard.
@@ -75,7 +75,7 @@ def check_law(
         raise AssertionError(f"{law} fails for {subject!r}\n{stated}\n{kind}{error}\n{drawn}") from error
 
 
-def check_head(head: Head, xp: Any = np, device: Any = None, dtype: Any = "float32", max_examples: int = 100) -> None:
+def check_head(head: FamilyHead, xp: Any = np, device: Any = None, dtype: Any = "float32", max_examples: int = 100) -> None:
     """Check that every law holds for a head, one after the other.
 
     Parameters and errors are those of `check_law`.
@@ -90,7 +90,7 @@ def check_head(head: Head, xp: Any = np, device: Any = None, dtype: Any = "float
         check_law(law, head, xp, device, dtype, max_examples)
 
 
-def _subject(head: Head, xp: Any, device: Any, dtype: Any) -> Subject:
+def _subject(head: FamilyHead, xp: Any, device: Any, dtype: Any) -> Subject:
     backend = backends.named(xp)
     device = None if device is None else backend.find_device(device)
     dtype = np.dtype(dtype)

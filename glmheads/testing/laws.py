@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 
 from glmheads import backends
 from glmheads.backends import Array, Backend
-from glmheads.heads import Head
+from glmheads.heads import FamilyHead
 from glmheads.kernels import ranking
 from glmheads.statistics import Ranking, ScoreBuckets, Statistics, Sums
 from glmheads.testing import reference
 from glmheads.testing.reference import Expected
-from glmheads.testing.strategies import Batch, NumPyArray, batches, weight_column
+from glmheads.testing.strategies import Batch, NumPyArray, batches, label_range, weight_column
 
 __all__ = ["LAWS", "Law", "Subject"]
 
@@ -38,7 +38,7 @@ Draw = Callable[..., Any]
 class Subject:
     """A head on one library, device and dtype; what it answers comes back as NumPy arrays and numbers."""
 
-    head: Head
+    head: FamilyHead
     backend: Backend
     device: Any
     dtype: np.dtype[Any]
@@ -131,7 +131,7 @@ def _shown(value: Any) -> Any:
 
 
 def _has_gradient(subject: Subject) -> bool:
-    return subject.head._loss_fn is None or subject.backend.has_autograd
+    return subject.head.loss_fn is None or subject.backend.has_autograd
 
 
 @contextmanager
@@ -222,7 +222,7 @@ def absence(subject: Subject, draw: Draw) -> None:
     ghosts = ghosts.weighing(0.0)
     if ghosts.logits.size:
         ghosts.logits[...] = draw(awkward)
-        if getattr(head, "_vocabulary", None) is None:
+        if getattr(head, "label_vocabulary", None) is None:
             ghosts.labels[...] = draw(awkward)
     both = ghosts.followed_by(batch)
     subject.assert_same(subject.statistics(both), subject.statistics(batch), batch, more)
@@ -285,7 +285,7 @@ def _at_hand(subject: Subject, statistics: Statistics) -> Statistics:
 def _sums(subject: Subject, statistics: Statistics) -> dict[str, list[float]]:
     """The sums of a record, each as the terms that it is held in, which float64 holds exactly."""
     found = {}
-    for name, part in statistics.parts.items():
+    for name, part in statistics.states.items():
         if isinstance(part, Sums):
             for key, pair in part.values.items():
                 halves = [subject.numpy(array).ravel() for array in pair]
@@ -317,7 +317,7 @@ def derivative(subject: Subject, draw: Draw) -> None:
         assert np.all(error <= slack), (
             f"the {name} is {_shown(subject.numpy(array))}, and the loss differs by {_shown(expected / by)}"
         )
-    if not backend.has_autograd or head._loss_fn is not None:
+    if not backend.has_autograd or head.loss_fn is not None:
         return
     labels, logits, features = subject.given(batch)
     for name, differentiate in (("gradient", backend.gradient), ("hessian", backend.hessian_diagonal)):
@@ -332,7 +332,7 @@ def derivative(subject: Subject, draw: Draw) -> None:
 _STEP = 2.0**-7
 
 
-def _differences(head: Head, batch: Batch) -> tuple[NumPyArray, NumPyArray, NumPyArray]:
+def _differences(head: FamilyHead, batch: Batch) -> tuple[NumPyArray, NumPyArray, NumPyArray]:
     """First and second differences of fourth order of the undivided loss by every logit, and the loss's size there."""
     first, second, size = (np.zeros(batch.logits.shape) for _ in range(3))
     there = batch.astype(np.float64)
@@ -360,13 +360,13 @@ def bounds(subject: Subject, draw: Draw) -> None:
     head = subject.head
     parts = subject.draw(draw, 3, rows=draw(st.sampled_from([1, 6])) if subject.backend.dynamic_shapes else 6, inner=())
     everything = parts[0].followed_by(parts[1]).followed_by(parts[2])
-    exact = {head._key(m): _area_by_rank(head, everything, m.key) for m in head._measures if m.bounds is not None}
+    exact = {reference.metric_key(head, m): _area_by_rank(head, everything, m.key) for m in head.metric_specs if m.bounds is not None}
     slack = 4 * (16 + everything.logits.size) * float(np.finfo(np.float64).eps)  # of the exact area
     whole = subject.statistics(everything)
     with small_summaries():
         merged = functools.reduce(lambda a, b: (a + b).compressed(), map(subject.statistics, parts))
         found = [(subject.results(record), subject.bounds(record)) for record in (whole, merged)]
-    ranks = not any(isinstance(m.recipe, ScoreBuckets) for m in head._measures)
+    ranks = not any(isinstance(m.statistic, ScoreBuckets) for m in head.metric_specs)
     for results, limits in found:
         assert limits.keys() == exact.keys(), f"the bounds are of {sorted(limits)} and should be of {sorted(exact)}"
         for key, (lower, upper) in limits.items():
@@ -381,7 +381,7 @@ def bounds(subject: Subject, draw: Draw) -> None:
                 )
 
 
-def _area_by_rank(head: Head, batch: Batch, key: str) -> float | None:
+def _area_by_rank(head: FamilyHead, batch: Batch, key: str) -> float | None:
     return reference.areas_by_rank(head, batch).get(key)
 
 
@@ -402,7 +402,7 @@ def purity(subject: Subject, draw: Draw) -> None:
     (batch,) = subject.draw(draw, 1)
     labels, logits, features = subject.given(batch)
     given = {"labels": labels, "logits": logits, **(features or {})}
-    words = getattr(head, "_vocabulary", None) is not None
+    words = getattr(head, "label_vocabulary", None) is not None
     kept = {key: backends.of(a).to_numpy(a).copy() for key, a in given.items() if not (words and key == "labels")}
     calls: dict[str, Callable[[], Any]] = {
         "loss": lambda: [head.loss(labels, logits, features)],
@@ -472,9 +472,9 @@ def refusal(subject: Subject, draw: Draw) -> None:
     head = subject.head
     (batch,) = subject.draw(draw, 1, rows=draw(st.integers(1, 4)))
     batch = batch.weighing(1.0)
-    low, high = head._family.label_range
+    low, high = label_range(head)
     bad_labels = [math.nan, math.inf, -math.inf, *(x for x in (low - 1, high + 1) if math.isfinite(x))]
-    choices = [("label", value) for value in bad_labels if getattr(head, "_vocabulary", None) is None]
+    choices = [("label", value) for value in bad_labels if getattr(head, "label_vocabulary", None) is None]
     if weight_column(head) is not None:
         choices += [("weight", value) for value in (math.nan, math.inf, -1.0)]
     if not choices:

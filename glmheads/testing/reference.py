@@ -7,17 +7,20 @@ with the size of the terms that it is a sum of, so that size × eps is what roun
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from glmheads.features import NumericColumn
-from glmheads.heads import Head, RegressionHead
+from glmheads.families import BERNOULLI, GAUSSIAN, POISSON, POISSON_WITHOUT_CONSTANT, Family
+from glmheads.heads import FamilyHead
+from glmheads.inputs import NumericColumn
+from glmheads.metrics import MetricSpec
 from glmheads.names import MetricKeys, PredictionKeys, Reduction
 from glmheads.statistics import ProbabilityBins, RankingSummary, ScoreBuckets, ThresholdCounts
-from glmheads.testing.strategies import Batch, NumPyArray
+from glmheads.testing.strategies import Batch, NumPyArray, mean
 
-__all__ = ["Expected", "Pointwise", "areas_by_rank", "divisor", "loss", "pointwise", "predictions", "results"]
+__all__ = ["Expected", "Pointwise", "areas_by_rank", "divisor", "loss", "metric_key", "pointwise", "predictions", "results"]
 
 
 class Expected(NamedTuple):
@@ -82,40 +85,44 @@ def _poisson_with_constant(z: NumPyArray, x: NumPyArray) -> Pointwise:
     )
 
 
-_TEXTBOOK: dict[str, Callable[[NumPyArray, NumPyArray], Pointwise]] = {
-    "bernoulli": _bernoulli,
-    "gaussian": _gaussian,
-    "poisson": _poisson_with_constant,
-    "poisson without constant": _poisson,
+_TEXTBOOK: dict[Family, Callable[[NumPyArray, NumPyArray], Pointwise]] = {
+    BERNOULLI: _bernoulli,
+    GAUSSIAN: _gaussian,
+    POISSON: _poisson_with_constant,
+    POISSON_WITHOUT_CONSTANT: _poisson,
 }
 
 
-def pointwise(head: Head, batch: Batch) -> Pointwise:
+def metric_key(head: FamilyHead, spec: MetricSpec) -> str:
+    """The key under which the head reports a metric."""
+    return spec.key if head.name is None or not head.name else f"{spec.key}/{head.name}"
+
+
+def pointwise(head: FamilyHead, batch: Batch) -> Pointwise:
     """The loss, its derivatives and the mean of every element, as arrays shaped like the logits.
 
     An element of weight 0 is one of label and logit 0.
     """
     absent = weights_of(head, batch) == 0
     z, x = (np.where(absent, 0, array).astype(np.float64) for array in (batch.labels, batch.logits))
-    family = head._family
+    family = head.family
 
     def sized(value: NumPyArray) -> Expected:
         """A value of which only the arguments are known."""
-        return Expected(value, abs(value) + (1 + abs(x)) * (1 + abs(z) + abs(np.asarray(head._mean(x)))))
+        return Expected(value, abs(value) + (1 + abs(x)) * (1 + abs(z) + abs(mean(head, x))))
 
     with np.errstate(all="ignore"):
-        if family.name in _TEXTBOOK:
-            found = _TEXTBOOK[family.name](z, x)
+        if family in _TEXTBOOK:
+            found = _TEXTBOOK[family](z, x)
         else:
             functions = (family.loss, family.gradient, family.hessian)
             loss, gradient, hessian = (sized(function(z, x)) for function in functions)
             found = Pointwise(loss, gradient, hessian, mean=sized(family.inverse_link(x)))
-        if head._loss_fn is not None:
-            losses = head._losses(z, x, batch.arguments(head)[2])
+        if head.loss_fn is not None:
+            losses = head.examples(*replace(batch, labels=z, logits=x).arguments(head), evaluated=True).losses
             found = Pointwise(sized(losses), gradient=None, hessian=None, mean=found.mean)
-        plain = type(head)._mean in (Head._mean, RegressionHead._mean)
-        if not plain or getattr(head, "_inverse_link_fn", None) is not None:
-            found = found._replace(mean=sized(np.asarray(head._mean(x))))
+        if head.inverse_link_fn is not None:
+            found = found._replace(mean=sized(mean(head, x)))
     return found
 
 
@@ -123,16 +130,16 @@ def pointwise(head: Head, batch: Batch) -> Pointwise:
 # Reduction
 
 
-def weights_of(head: Head, batch: Batch) -> NumPyArray:
+def weights_of(head: FamilyHead, batch: Batch) -> NumPyArray:
     """The weights as the head reads them from their column, in float64."""
     weights = batch.weights.astype(np.float64)
-    column = head._weight_column
+    column = head.weight_column
     if isinstance(column, NumericColumn) and column.normalizer_fn is not None:
         weights = np.asarray(column.normalizer_fn(weights))
     return weights
 
 
-def divisor(head: Head, batch: Batch) -> float:
+def divisor(head: FamilyHead, batch: Batch) -> float:
     """What the head divides the sum of the weighted losses by; 0 stands for the loss 0."""
     weights = weights_of(head, batch)
     if head.loss_reduction == Reduction.SUM:
@@ -144,7 +151,7 @@ def divisor(head: Head, batch: Batch) -> float:
     return float(weights.size)
 
 
-def loss(head: Head, batch: Batch) -> Expected:
+def loss(head: FamilyHead, batch: Batch) -> Expected:
     """The reduced loss."""
     by = divisor(head, batch)
     weights = weights_of(head, batch)
@@ -156,7 +163,7 @@ def loss(head: Head, batch: Batch) -> Expected:
 # Metrics
 
 
-def results(head: Head, batch: Batch) -> dict[str, Expected]:
+def results(head: FamilyHead, batch: Batch) -> dict[str, Expected]:
     """Every metric of the batch, by key."""
     present = weights_of(head, batch) != 0
     weights = weights_of(head, batch)[present]
@@ -164,35 +171,35 @@ def results(head: Head, batch: Batch) -> dict[str, Expected]:
     points = pointwise(head, batch)
     losses, means = (Expected(*(part[present] for part in each)) for each in (points.loss, points.mean))
 
-    def mean(values: NumPyArray) -> float:
+    def weighted_mean(values: NumPyArray) -> float:
         return float((weights * values).sum() / weights.sum()) if weights.size else 0.0
 
     with np.errstate(all="ignore"):
         known = {
-            MetricKeys.LOSS_MEAN: Expected(*map(mean, losses)),
-            MetricKeys.PREDICTION_MEAN: Expected(*map(mean, means)),
-            MetricKeys.LABEL_MEAN: Expected(mean(labels), mean(abs(labels))),
-            MetricKeys.ACCURACY_BASELINE: Expected(max(mean(labels), 1 - mean(labels)) if weights.size else 0.0, 1.0),
+            MetricKeys.LOSS_MEAN: Expected(*map(weighted_mean, losses)),
+            MetricKeys.PREDICTION_MEAN: Expected(*map(weighted_mean, means)),
+            MetricKeys.LABEL_MEAN: Expected(weighted_mean(labels), weighted_mean(abs(labels))),
+            MetricKeys.ACCURACY_BASELINE: Expected(max(weighted_mean(labels), 1 - weighted_mean(labels)) if weights.size else 0.0, 1.0),
         }
         found: dict[str, Expected] = {str(key): value for key, value in known.items()}
         found |= _against_label_mean(found, weights.size)
-        for recipe in {measure.recipe for measure in head._measures}:
-            if isinstance(recipe, ThresholdCounts):
+        for statistic in {spec.statistic for spec in head.metric_specs}:
+            if isinstance(statistic, ThresholdCounts):
                 found |= _shares(labels, logits > 0, weights)
-                for threshold in recipe.thresholds:
+                for threshold in statistic.thresholds:
                     found |= _shares(labels, means.value > threshold, weights, f"/positive_threshold_{threshold:g}")
-            elif isinstance(recipe, (RankingSummary, ScoreBuckets)):
-                scores = logits if isinstance(recipe, RankingSummary) else _keras_buckets(means.value, recipe)
+            elif isinstance(statistic, (RankingSummary, ScoreBuckets)):
+                scores = logits if isinstance(statistic, RankingSummary) else _keras_buckets(means.value, statistic)
                 found |= {key: Expected(area, 1.0) for key, area in _areas(labels, scores, weights).items()}
-            elif isinstance(recipe, ProbabilityBins):
+            elif isinstance(statistic, ProbabilityBins):
                 found |= _calibration(labels, logits, means.value, weights)
-        if any(measure.key not in found for measure in head._measures):
+        if any(spec.key not in found for spec in head.metric_specs):
             # Of a metric that the kit does not know: what the head says on float64 NumPy.
             own = head.results(head.statistics(*batch.astype(np.float64).arguments(head)))
-            unknown = {m.key: float(own[head._key(m)]) for m in head._measures if m.key not in found}
+            unknown = {m.key: float(own[metric_key(head, m)]) for m in head.metric_specs if m.key not in found}
             size = 1 + found[MetricKeys.LOSS_MEAN].size
             found |= {key: Expected(value, size + abs(value)) for key, value in unknown.items()}
-    return {head._key(measure): found[measure.key] for measure in head._measures}
+    return {metric_key(head, spec): found[spec.key] for spec in head.metric_specs}
 
 
 def _shares(labels: NumPyArray, positive: NumPyArray, weights: NumPyArray, at: str = "") -> dict[str, Expected]:
@@ -271,9 +278,9 @@ def _line(predicted: NumPyArray, negative: NumPyArray, positive: NumPyArray) -> 
     return line, size + abs(line)
 
 
-def _keras_buckets(probabilities: NumPyArray, recipe: ScoreBuckets) -> NumPyArray:
+def _keras_buckets(probabilities: NumPyArray, statistic: ScoreBuckets) -> NumPyArray:
     """Keras's thresholds tell no more of a probability than its bucket."""
-    scaled = probabilities.astype(np.float32) * np.float32(recipe.num_thresholds - 1)
+    scaled = probabilities.astype(np.float32) * np.float32(statistic.num_thresholds - 1)
     return np.asarray(np.maximum(np.ceil(scaled) - 1, 0))
 
 
@@ -296,7 +303,7 @@ def _areas(labels: NumPyArray, scores: NumPyArray, weights: NumPyArray) -> dict[
     }
 
 
-def areas_by_rank(head: Head, batch: Batch) -> dict[str, float]:
+def areas_by_rank(head: FamilyHead, batch: Batch) -> dict[str, float]:
     """Both areas by rank of the logits."""
     present = weights_of(head, batch) != 0
     labels, logits = (array[present].astype(np.float64) for array in (batch.labels, batch.logits))
@@ -307,7 +314,7 @@ def areas_by_rank(head: Head, batch: Batch) -> dict[str, float]:
 # Predictions
 
 
-def predictions(head: Head, batch: Batch) -> dict[str, Expected]:
+def predictions(head: FamilyHead, batch: Batch) -> dict[str, Expected]:
     """Every numeric prediction, by key."""
     there = batch.weighing(1.0)
     x = batch.logits.astype(np.float64)

@@ -8,8 +8,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from glmheads.backends import Backend
-from glmheads.features import NumericColumn
-from glmheads.heads import Head
+from glmheads.families import Interval
+from glmheads.heads import FamilyHead
+from glmheads.inputs import NumericColumn
 from glmheads.kernels import calibration
 from glmheads.statistics import ProbabilityBins, ScoreBuckets, ThresholdCounts
 
@@ -73,7 +74,7 @@ class Batch:
         """The same examples with other weights, an array or a number."""
         return replace(self, weights=np.broadcast_to(weights, self.logits.shape).astype(self.logits.dtype))
 
-    def arguments(self, head: Head, backend: Backend | None = None, device: Any = None) -> tuple[Any, Any, Any]:
+    def arguments(self, head: FamilyHead, backend: Backend | None = None, device: Any = None) -> tuple[Any, Any, Any]:
         """``(labels, logits, features)`` as the head takes them, in the arrays of a backend (of NumPy without one)."""
 
         def bring(array: NumPyArray) -> Any:
@@ -85,15 +86,15 @@ class Batch:
             weights = weights[..., :1]
         if self.flat:
             labels, weights = (a[..., 0] if a.shape[-1] == 1 else a for a in (labels, weights))
-        vocabulary = getattr(head, "_vocabulary", None)
+        vocabulary = getattr(head, "label_vocabulary", None)
         given = bring(labels) if vocabulary is None else np.asarray(vocabulary)[labels.astype(int)]
         column = weight_column(head)
         return given, bring(self.logits), None if column is None else {column: bring(weights)}
 
 
-def weight_column(head: Head) -> str | None:
+def weight_column(head: FamilyHead) -> str | None:
     """The name of the head's weight column."""
-    column = head._weight_column
+    column = head.weight_column
     return column.key if isinstance(column, NumericColumn) else column
 
 
@@ -107,7 +108,7 @@ _WAYS_TO_WEIGH = [st.just(1.0), _MIXED, _MIXED, _MIXED, st.just(0.0)]
 @st.composite
 def batches(
     draw: st.DrawFn,
-    head: Head,
+    head: FamilyHead,
     dtype: Any = "float32",
     *,
     rows: int | None = None,
@@ -160,21 +161,33 @@ def batches(
     return Batch(labels, logits, weights, flat=draw(st.booleans()))
 
 
-def _labels(head: Head) -> list[st.SearchStrategy[float]]:
+def _labels(head: FamilyHead) -> list[st.SearchStrategy[float]]:
     """Ways to choose labels: few or many values of the range, or one; products with weights are exact."""
-    low, high = head._family.label_range
+    low, high = label_range(head)
     if not np.isfinite(low):
         return [st.integers(-2, 2).map(float), st.integers(-80, 80).map(lambda k: k / 4)]
     if not np.isfinite(high):
         return [st.integers(0, 20).map(lambda k: low + k), st.integers(0, 80).map(lambda k: low + k / 4), st.just(low)]
     hard, one_class = st.sampled_from([low, high]), [st.just(low), st.just(high)]
-    if getattr(head, "_vocabulary", None) is not None:
+    if getattr(head, "label_vocabulary", None) is not None:
         return [hard, hard, *one_class]
     soft = st.integers(0, 8).map(lambda k: low + (high - low) * k / 8)
     return [hard, hard, soft, soft, *one_class]
 
 
-def _logits(head: Head, dtype: np.dtype[Any]) -> list[st.SearchStrategy[float]]:
+def label_range(head: FamilyHead) -> tuple[float, float]:
+    """The smallest and the largest valid label, or for an open end one just inside; infinite where there is none."""
+    valid = head.family.valid_labels or Interval()
+    low = valid.low if valid.low_closed or not np.isfinite(valid.low) else valid.low + 0.25
+    return low, valid.high if valid.high_closed or not np.isfinite(valid.high) else valid.high - 0.25
+
+
+def mean(head: FamilyHead, logits: NumPyArray) -> NumPyArray:
+    """The predicted means of NumPy logits."""
+    return np.asarray((head.inverse_link_fn or head.family.inverse_link)(logits))
+
+
+def _logits(head: FamilyHead, dtype: np.dtype[Any]) -> list[st.SearchStrategy[float]]:
     """Ways to choose logits: tied, apart, far apart, all of that."""
     limit = logit_limit(head, dtype)
     width: Any = 8 * dtype.itemsize
@@ -184,34 +197,34 @@ def _logits(head: Head, dtype: np.dtype[Any]) -> list[st.SearchStrategy[float]]:
     return [way.filter(_is_clear(head, dtype)) for way in ways]
 
 
-def logit_limit(head: Head, dtype: Any) -> float:
+def logit_limit(head: FamilyHead, dtype: Any) -> float:
     """How far logits may go without overflow of losses, means and their sums."""
-    low, high = head._family.label_range
+    low, high = label_range(head)
     largest = min(1e10, float(np.finfo(dtype).max) / 1000)
     labels = np.clip([[-20.0], [20.0], [-20.0], [20.0]], low, high)
     for limit in (1000.0, 20.0):
         logits = np.asarray([[-limit], [-limit], [limit], [limit]])
         with np.errstate(all="ignore"):
-            extremes = np.stack([head._family.loss(labels, logits), head._mean(logits)])
+            extremes = np.stack([head.family.loss(labels, logits), mean(head, logits)])
         if np.max(np.abs(extremes)) < largest:
             return limit
     return 4.0
 
 
-def _is_clear(head: Head, dtype: np.dtype[Any]) -> Callable[[float], bool]:
+def _is_clear(head: FamilyHead, dtype: np.dtype[Any]) -> Callable[[float], bool]:
     """Tells whether a logit has a probability that no rounding takes across a threshold."""
     marks, margins = [], []
     single, eps = np.finfo(np.float32).eps, np.finfo(np.promote_types(dtype, np.float32)).eps
-    for recipe in (measure.recipe for measure in head._measures):
-        if isinstance(recipe, ThresholdCounts):
-            for threshold in recipe.thresholds:
+    for statistic in (spec.statistic for spec in head.metric_specs):
+        if isinstance(statistic, ThresholdCounts):
+            for threshold in statistic.thresholds:
                 marks.append(threshold if eps < single else float(np.float32(threshold)))
                 margins.append(16 * eps)
-        if isinstance(recipe, ScoreBuckets):
-            edges = np.arange(1, recipe.num_thresholds - 1) / (recipe.num_thresholds - 1)
+        if isinstance(statistic, ScoreBuckets):
+            edges = np.arange(1, statistic.num_thresholds - 1) / (statistic.num_thresholds - 1)
             marks.extend(edges)
             margins.extend([16 * single] * len(edges))
-        if isinstance(recipe, ProbabilityBins):
+        if isinstance(statistic, ProbabilityBins):
             edges = np.arange(1, calibration.EQUAL) / calibration.EQUAL
             marks.extend(edges)
             margins.extend([16 * eps] * len(edges))
@@ -220,7 +233,7 @@ def _is_clear(head: Head, dtype: np.dtype[Any]) -> Callable[[float], bool]:
     at, margin = np.asarray(marks), np.asarray(margins)
 
     def clear(logit: float) -> bool:
-        p = head._mean(np.asarray([[logit]], dtype=np.float64))[0, 0]
+        p = mean(head, np.asarray([[logit]], dtype=np.float64))[0, 0]
         return logit == 0 or bool(np.all(abs(p - at) > margin))
 
     return clear

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import glmheads as gh
 from glmheads import backends
-from glmheads.backends import blocks
-from glmheads.metrics import mean_measures
+from glmheads import engine
+from glmheads.metrics import mean_metrics
 
 HEADS = {
     "binary": gh.BinaryClassHead(weight_column="w", thresholds=[0.25, 0.5]),
@@ -46,12 +46,12 @@ def head(request: pytest.FixtureRequest) -> gh.Head:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "_BLOCK", 16)
+    monkeypatch.setattr(engine, "_BLOCK", 16)
 
 
 @pytest.fixture
 def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "ThreadPoolExecutor", None)
+    monkeypatch.setattr(engine, "ThreadPoolExecutor", None)
 
 
 class TestThreads:
@@ -69,15 +69,15 @@ class TestThreads:
     @pytest.mark.usefixtures("small_blocks")
     def test_are_used(self, head, monkeypatch):
         seen = set()
-        kernel = type(head)._measure_block
+        applied = engine._applied
 
         def spy(*arguments: Any) -> Any:
             seen.add(threading.get_ident())
             barrier.wait(timeout=60)
-            return kernel(*arguments)
+            return applied(*arguments)
 
         barrier = threading.Barrier(2)
-        monkeypatch.setattr(type(head), "_measure_block", spy)
+        monkeypatch.setattr(engine, "_applied", spy)
         labels, logits, features = batch(head, 16 * 8 // head.logits_dimension)
         with gh.threads(2):
             head.statistics(labels, logits, features)
@@ -95,21 +95,21 @@ class TestThreads:
 
     def test_are_as_many_as_the_process_may_use(self, monkeypatch):
         monkeypatch.delenv("GLMHEADS_THREADS", raising=False)
-        monkeypatch.setattr(blocks.os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
-        assert blocks.thread_count() == 3
-        assert blocks.thread_count(at_most=lambda: 2) == 2
+        monkeypatch.setattr(engine.os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+        assert engine.thread_count() == 3
+        assert engine.thread_count(limit=lambda: 2) == 2
 
     def test_by_environment_variable(self, monkeypatch):
         monkeypatch.setenv("GLMHEADS_THREADS", "5")
-        assert blocks.thread_count(at_most=lambda: 2) == 5
+        assert engine.thread_count(limit=lambda: 2) == 5
         with gh.threads(3):
-            assert blocks.thread_count(at_most=lambda: 2) == 3
+            assert engine.thread_count(limit=lambda: 2) == 3
 
     @pytest.mark.parametrize("value", ["0", "-1", "many", "1.5"])
     def test_bad_environment_variable(self, monkeypatch, value):
         monkeypatch.setenv("GLMHEADS_THREADS", value)
         with pytest.raises(ValueError, match="GLMHEADS_THREADS"):
-            blocks.thread_count()
+            engine.thread_count()
 
     @pytest.mark.parametrize("count", [0, -2, 1.5, "2", None, True])
     def test_bad_count(self, count):
@@ -117,23 +117,23 @@ class TestThreads:
             gh.threads(count)
 
     def test_nest_and_end(self):
-        outside = blocks.thread_count()
+        outside = engine.thread_count()
         with gh.threads(3):
             with pytest.raises(KeyError), gh.threads(2):
                 raise KeyError
-            assert blocks.thread_count() == 3
-        assert blocks.thread_count() == outside
+            assert engine.thread_count() == 3
+        assert engine.thread_count() == outside
 
     def test_for_one_call(self):
-        assert gh.threads(4)(blocks.thread_count)() == 4
+        assert gh.threads(4)(engine.thread_count)() == 4
 
     def test_of_another_thread_are_its_own(self):
         seen = []
         with gh.threads(3):
-            other = threading.Thread(target=lambda: seen.append(blocks.thread_count()))
+            other = threading.Thread(target=lambda: seen.append(engine.thread_count()))
             other.start()
             other.join()
-        assert seen == [blocks.thread_count()]
+        assert seen == [engine.thread_count()]
 
 
 class TestBlocks:
@@ -344,8 +344,8 @@ class TestBorrowedCompiler:
             seen.append(type(logits))
             return (logits - labels) ** 2
 
-        family = gh.Family("own", loss, loss, loss, lambda x: x, (-np.inf, np.inf))
-        own = gh.Head(family=family, measures=mean_measures()).compiled()
+        family = gh.Family(name="own", loss=loss, gradient=loss, hessian=loss, inverse_link=lambda x: x)
+        own = gh.FamilyHead(family=family, metrics=mean_metrics()).compiled()
         own.loss(np.ones(3), np.zeros((3, 1)))
         own.statistics(np.ones(3), np.zeros((3, 1)))
         assert set(seen) == {np.ndarray}

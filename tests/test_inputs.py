@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import glmheads as gh
 from glmheads import backends
-from glmheads.features import as_labels, as_weights
+from glmheads.inputs import as_labels, as_weights
 
 LOGITS = np.asarray([[1.0], [-2.0], [0.5]])
 LABELS = np.asarray([1.0, 0.0, 1.0])
