@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from glmheads.evaluation import Evaluation
-from glmheads.evaluation.keys import shown
+from glmheads.evaluation.keys import key_text as shown
 from glmheads.heads import Head
 from glmheads.names import MetricKeys
 from glmheads.plots.bands import Curve, precision_recall_curve, roc_curve

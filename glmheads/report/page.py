@@ -1,38 +1,31 @@
-"""What is on the page, and the page."""
+"""The content of the page, and the page."""
 
 import base64
 import hashlib
 import inspect
-import math
-from collections.abc import Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 import glmheads
 from glmheads import plots
-from glmheads.display import rounded
+from glmheads.display import Table, number
 from glmheads.evaluation import Evaluation
-from glmheads.evaluation.keys import shown
+from glmheads.evaluation.rows import Row, groups, largest, number_cells, slice_table
 from glmheads.names import MetricKeys
 from glmheads.plots.bands import roc_curve
-from glmheads.statistics import Sums
 
 __all__ = ["render", "write"]
 
 _MOST_CELLS = 20_000
 """Of the table of slices, so that a page stays small."""
 _MOST_DOTS = 30
-_DIGITS = 6
-
-_ON_LOG_ODDS = "Both scales are log odds, on which rare events stand apart; a group of one class has no point there."
-_NO_DOT = " A slice of one class has no area, and no dot."
 
 _AT_THRESHOLD = "/positive_threshold_"
 
-_ABOUT = {
+_ABOUT: dict[str, str] = {
     MetricKeys.ACCURACY: "share of examples in the right class",
     MetricKeys.ACCURACY_BASELINE: "accuracy of always predicting the more frequent class",
     MetricKeys.AUC: "chance that a positive ranks above a negative: area under the ROC curve",
@@ -57,18 +50,8 @@ _ABOUT = {
 _FIRST = (MetricKeys.AUC, MetricKeys.AUC_PR, MetricKeys.LOSS_MEAN, MetricKeys.LABEL_MEAN, MetricKeys.PREDICTION_MEAN)
 
 
-class _Row(NamedTuple):
-    """A metric."""
-
-    key: str
-    about: str
-    value: str
-    least: str
-    most: str
-
-
 class _Figure(NamedTuple):
-    """A plot, with what is said below it."""
+    """A plot with its heading and caption."""
 
     heading: str
     svg: str
@@ -78,16 +61,16 @@ class _Figure(NamedTuple):
 def write(
     evaluation: Evaluation, file: "str | Path | TextIO", *, title: str | None = None, date: datetime | None = None
 ) -> None:
-    """Write a report of an evaluation: one page of HTML that needs nothing but itself.
+    """Write a report of an evaluation: one self-contained page of HTML.
 
     Parameters
     ----------
     evaluation : Evaluation
-        What ``gh.evaluate`` returns. Of a record alone it is ``gh.Evaluation(head, statistics, count)``.
+        What ``gh.evaluate`` returns; for a `Statistics` without slices, ``gh.Evaluation(head, statistics, count)``.
     file : path or text file
     title : str, optional
     date : datetime, optional
-        What the page says of when it was made; now, if not given.
+        The date on the page; now, if not given.
 
     Raises
     ------
@@ -139,9 +122,14 @@ def render(evaluation: Evaluation, *, title: str | None = None, date: datetime |
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["typeset"] = _typeset
     loader = environment.loader
     assert loader is not None
-    script = loader.get_source(environment, "sort.js")[0]
+    script, style = (loader.get_source(environment, name)[0] for name in ("sort.js", "page.css"))
+    rows = list(next(groups(evaluation)).rows.values())
+    head, curves = evaluation.head, evaluation.curves()
+    has_curve = "roc" in curves and not isinstance(roc_curve(head, evaluation.statistics), str)
+    invalid = evaluation.statistics.to("numpy").invalid
     return environment.get_template("page.html").render(
         title=title or "Evaluation",
         date=datetime.now(UTC) if date is None else date,
@@ -149,17 +137,17 @@ def render(evaluation: Evaluation, *, title: str | None = None, date: datetime |
         evaluation=evaluation,
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        style=loader.get_source(environment, "page.css")[0],
-        tiles=_tiles(evaluation),
-        rows=_rows(evaluation),
-        at_thresholds=_at_thresholds(evaluation),
-        one_class=_one_class(evaluation),
-        invalid={key: int(count) for key, count in evaluation._on_host.invalid.items() if count > 0},
-        curves=_curves(evaluation),
-        calibration=_calibration(evaluation),
-        adds_calibration="extra_metrics" in inspect.signature(type(evaluation.head)).parameters,
+        style=style,
+        tiles=_tiles(evaluation, rows),
+        metrics=_metrics(evaluation, rows),
+        at_thresholds=_at_thresholds(evaluation, rows),
+        one_class="roc" in curves and evaluation.count > 0 and not has_curve,
+        invalid={key: int(count) for key, count in invalid.items() if count > 0},
+        curves=_curves(evaluation, rows, has_curve) if "roc" in curves else [],
+        calibration=_calibration(evaluation) if "calibration" in curves else [],
+        adds_calibration="extra_metrics" in inspect.signature(type(head)).parameters,
         slices=_slices(evaluation),
-        facts=_facts(evaluation),
+        facts=_facts(evaluation, rows[0]["weight"]),
     )
 
 
@@ -167,7 +155,7 @@ _CONTROLS = dict.fromkeys((*range(9), 11, 12, *range(14, 32), *range(127, 160), 
 
 
 def _printable(value: Any) -> Any:
-    """Text without what HTML may not hold."""
+    """Text without the characters that HTML does not allow."""
     return value.translate(_CONTROLS) if isinstance(value, str) else value
 
 
@@ -175,11 +163,9 @@ def _printable(value: Any) -> Any:
 # Numbers
 
 
-def _number(value: float, rounding: str = ROUND_HALF_EVEN, digits: int = _DIGITS) -> str:
-    """To so many significant digits; a bound is rounded outward."""
-    if not math.isfinite(value):
-        return "NaN" if math.isnan(value) else f"{'−' if value < 0 else ''}∞"
-    return f"{rounded(value, digits, rounding):.{digits}g}".replace("-", "−")
+def _typeset(text: str) -> str:
+    """A number as the page shows it, with the signs of typography."""
+    return {"nan": "NaN", "inf": "∞", "-inf": "−∞"}.get(text, text.replace("-", "−"))
 
 
 def _base(evaluation: Evaluation, key: str) -> str:
@@ -187,102 +173,94 @@ def _base(evaluation: Evaluation, key: str) -> str:
     return key.removesuffix(f"/{evaluation.head.name}")
 
 
-def _rows(evaluation: Evaluation) -> list[_Row]:
-    """The metrics that are not at a threshold."""
-    found = []
-    for key, value in evaluation.results.items():
-        base = _base(evaluation, key)
-        if _AT_THRESHOLD in base:
-            continue
-        low, high = evaluation.bounds.get(key, (None, None))
-        least = "" if low is None else _number(low, ROUND_FLOOR)
-        most = "" if high is None else _number(high, ROUND_CEILING)
-        found.append(_Row(key, _ABOUT.get(MetricKeys(base), "") if base in _ABOUT else "", _number(value), least, most))
-    return found
+def _metrics(evaluation: Evaluation, rows: list[Row]) -> list[tuple[str, list[str], str]]:
+    """The metrics that are not at a threshold: key, value and bounds, and what each is."""
+    keys = {row["metric"]: _base(evaluation, row["metric"]) for row in rows}
+    return [
+        (row["metric"], number_cells(row), _ABOUT.get(keys[row["metric"]], ""))
+        for row in rows
+        if _AT_THRESHOLD not in keys[row["metric"]]
+    ]
 
 
-def _at_thresholds(evaluation: Evaluation) -> tuple[list[str], dict[str, dict[str, str]]]:
-    """The metrics that are, by name, and by threshold the values."""
-    rows: dict[str, dict[str, str]] = {}
-    for key, value in evaluation.results.items():
-        name, is_there, threshold = _base(evaluation, key).partition(_AT_THRESHOLD)
-        if is_there:
-            rows.setdefault(threshold, {})[name] = _number(value)
-    return list(dict.fromkeys(name for row in rows.values() for name in row)), rows
+def _at_thresholds(evaluation: Evaluation, rows: list[Row]) -> tuple[list[str], dict[str, dict[str, str]]]:
+    """The names of the metrics that are at a threshold, and for each threshold their values by name."""
+    values: dict[str, dict[str, str]] = {}
+    for row in rows:
+        name, separator, threshold = _base(evaluation, row["metric"]).partition(_AT_THRESHOLD)
+        if separator:
+            values.setdefault(threshold, {})[name] = number(row["value"])
+    return list(dict.fromkeys(name for at_threshold in values.values() for name in at_threshold)), values
 
 
-def _tiles(evaluation: Evaluation) -> list[tuple[str, str]]:
-    """What is seen first."""
-    found = [("examples", f"{evaluation.count:,}")]
-    by_base = {_base(evaluation, key): value for key, value in evaluation.results.items()}
-    found += [(str(key), _number(by_base[key], digits=4)) for key in _FIRST if key in by_base]
-    return found[:5]
+def _tiles(evaluation: Evaluation, rows: list[Row]) -> list[tuple[str, str]]:
+    """The main numbers."""
+    values = {_base(evaluation, row["metric"]): row["value"] for row in rows}
+    main = [(str(key), number(values[key], digits=4)) for key in _FIRST if key in values]
+    return [("examples", f"{evaluation.count:,}"), *main][:5]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Plots
 
 
-def _curves(evaluation: Evaluation) -> list[_Figure]:
-    if "roc" not in evaluation.curves():
-        return []
-    from glmheads.report.figures import svg
+def _figure(
+    name: str,
+    draw: Callable[..., object],
+    size: tuple[float, float],
+    *,
+    title: str,
+    about: str,
+    caption: str,
+    heading: str | None = None,
+) -> _Figure:
+    from glmheads.report.figures import svg  # matplotlib takes a while to import
 
-    head, statistics = evaluation.head, evaluation._on_host
-    has_curve = not isinstance(roc_curve(head, statistics), str)
-    found = []
-    for name, draw, key, heading in (
+    figure = svg(name, draw, title=title, about=about, size=size)
+    return _Figure(title if heading is None else heading, figure, caption)
+
+
+def _curves(evaluation: Evaluation, rows: list[Row], has_curve: bool) -> list[_Figure]:
+    figures = []
+    for name, draw, key, title in (
         ("roc", plots.roc, MetricKeys.AUC, "ROC curve"),
         ("precision-recall", plots.precision_recall, MetricKeys.AUC_PR, "Precision–recall curve"),
     ):
-        areas = [full for full in evaluation.bounds if _base(evaluation, full) == key]
+        area = next((row for row in rows if _base(evaluation, row["metric"]) == key), None)
         caption = "" if has_curve else "There is no curve."
-        if areas and has_curve:
-            low, high = evaluation.bounds[areas[0]]
-            between = f"between {_number(low, ROUND_FLOOR)} and {_number(high, ROUND_CEILING)}"
-            caption = f"Area {_number(evaluation.results[areas[0]])}; the exact area by rank is {between}."
-        figure = svg(name, partial(draw, head, statistics), title=heading, about=caption, size=(4.6, 4.2))
-        found.append(_Figure(heading, figure, caption))
-    return found
-
-
-def _one_class(evaluation: Evaluation) -> bool:
-    """Whether a head of two classes has seen data of one."""
-    return (
-        "roc" in evaluation.curves()
-        and evaluation.count > 0
-        and isinstance(roc_curve(evaluation.head, evaluation._on_host), str)
-    )
+        if area and has_curve:
+            value, low, high = map(_typeset, number_cells(area))
+            caption = f"Area {value}; the exact area by rank is between {low} and {high}."
+        bound = partial(draw, evaluation.head, evaluation.statistics)
+        figures.append(_figure(name, bound, (4.6, 4.2), title=title, about=caption, caption=caption))
+    return figures
 
 
 def _calibration(evaluation: Evaluation) -> list[_Figure]:
-    if "calibration" not in evaluation.curves():
-        return []
-    from glmheads.report.figures import svg
-
-    head, statistics = evaluation.head, evaluation._on_host
-    is_rare = plots.is_of_rare_events(head, statistics)
-    scale = _ON_LOG_ODDS if is_rare else "There are 15 equal groups of the prediction."
-    unweighted = "Bars at the points are Wilson’s 95% intervals."
-    weighted = "There are no intervals: the record does not hold how much weights vary."
-    calibration = svg(
-        "calibration",
-        partial(plots.calibration, head, statistics),
-        title="Calibration",
-        about="Share of positives against mean prediction, by groups of the prediction, with the count of each group.",
-        size=(4.6, 4.9),
-    )
-    scores = svg(
-        "scores",
-        partial(plots.scores, head, statistics),
-        title="Scores by class",
-        about="Histogram of the predicted probability, of positives and of negatives.",
-        size=(4.6, 4.9),
-    )
-    intervals = unweighted if head._weight_column is None else weighted
+    head, statistics = evaluation.head, evaluation.statistics
+    scale = "There are 15 equal groups of the prediction."
+    if plots.is_of_rare_events(head, statistics):
+        scale = "Both scales are log odds, on which rare events stand apart; a group of one class has no point there."
+    intervals = "There are no intervals: the record does not hold how much weights vary."
+    if head._weight_column is None:
+        intervals = "Bars at the points are Wilson’s 95% intervals."
     return [
-        _Figure("Calibration", calibration, f"On the dotted line predictions are calibrated. {intervals} {scale}"),
-        _Figure("Scores by class", scores, "Each class adds up to 100%; its share of the data stands above."),
+        _figure(
+            "calibration",
+            partial(plots.calibration, head, statistics),
+            (4.6, 4.9),
+            title="Calibration",
+            about="Share of positives against mean prediction, by groups of the prediction, with the count of each.",
+            caption=f"On the dotted line predictions are calibrated. {intervals} {scale}",
+        ),
+        _figure(
+            "scores",
+            partial(plots.scores, head, statistics),
+            (4.6, 4.9),
+            title="Scores by class",
+            about="Histogram of the predicted probability, of positives and of negatives.",
+            caption="Each class adds up to 100%; its share of the data stands above.",
+        ),
     ]
 
 
@@ -291,13 +269,9 @@ def _calibration(evaluation: Evaluation) -> list[_Figure]:
 
 
 class _Slices(NamedTuple):
-    """The table of the slices, and a plot of them."""
+    """The table of the slices, of which some may be left out, and a plot of them."""
 
-    by: tuple[str, ...]
-    metrics: list[str]
-    rows: list[tuple[list[str], str, list[str]]]
-    """Key, count and metrics."""
-    left_out: int
+    table: Table
     total: int
     figure: _Figure | None
 
@@ -305,62 +279,43 @@ class _Slices(NamedTuple):
 def _slices(evaluation: Evaluation) -> _Slices | None:
     if not evaluation.by:
         return None
-    from glmheads.report.figures import svg
-
+    _, *parts = groups(evaluation)
     order = {str(key): place for place, key in enumerate(_FIRST)}
     metrics = sorted(evaluation.results, key=lambda key: order.get(_base(evaluation, key), len(order)))
-    found = [(list(map(shown, key)), part) for key, part in evaluation.slices.items()]
-    if evaluation.other is not None:
-        blank = [""] * (len(evaluation.by) - 1)
-        found.append(([f"(other: {len(evaluation.other.all_slices):,} slices)", *blank], evaluation.other))
-    total = len(found)
-    kept = _largest([part.count for _, part in found], max(1, _MOST_CELLS // (len(metrics) + len(evaluation.by) + 1)))
-    rows = [
-        (key, f"{part.count:,}", [_number(part.results[metric], digits=5) for metric in metrics])
-        for key, part in (found[index] for index in kept)
-    ]
-    figure = None
-    if evaluation.slices:
-        shown_here = min(_MOST_DOTS, len(evaluation.slices))
-        drawn = svg(
-            "slices",
-            partial(plots.slices, evaluation, most=_MOST_DOTS),
-            title="Slices",
-            about="A metric of each slice as a dot; the table has the numbers.",
-            size=(5.2, 1.0 + 0.21 * max(4, shown_here)),
-        )
-        which = (
-            f"The {shown_here} largest of {len(evaluation.slices):,} slices"
-            if shown_here < len(evaluation.slices)
-            else "Every slice"
-        )
-        caption = f"{which}, with the number of examples; small ones scatter by chance. The dashed line is the whole."
-        caption += _NO_DOT if "roc" in evaluation.curves() else ""
-        figure = _Figure("", drawn, caption)
-    return _Slices(evaluation.by, metrics, rows, total - len(rows), total, figure)
-
-
-def _largest(counts: list[int], most: int) -> Iterable[int]:
-    return sorted(sorted(range(len(counts)), key=lambda index: -counts[index])[:most])
+    kept = largest(parts, max(1, _MOST_CELLS // (len(metrics) + len(evaluation.by) + 1)))
+    table = slice_table(kept, evaluation.by, metrics, digits=5)
+    count = len(evaluation.slices)
+    if not count:
+        return _Slices(table, len(parts), None)
+    drawn = min(_MOST_DOTS, count)
+    which = f"The {drawn} largest of {count:,} slices" if drawn < count else "Every slice"
+    caption = f"{which}, with the number of examples; small ones scatter by chance. The dashed line is the whole."
+    figure = _figure(
+        "slices",
+        partial(plots.slices, evaluation, most=_MOST_DOTS),
+        (5.2, 1.0 + 0.21 * max(4, drawn)),
+        heading="",
+        title="Slices",
+        about="A metric of each slice as a dot; the table has the numbers.",
+        caption=caption + (" A slice of one class has no area, and no dot." if "roc" in evaluation.curves() else ""),
+    )
+    return _Slices(table, len(parts), figure)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The data
 
 
-def _facts(evaluation: Evaluation) -> dict[str, list[str]]:
-    """What the page is of."""
+def _facts(evaluation: Evaluation, weight: float | None) -> dict[str, list[str]]:
+    """Where the data came from, and how they were evaluated."""
     head = evaluation.head
     column = head._weight_column
-    means = evaluation._on_host.parts.get("means")
-    total = [_number(float(means["weight"]), digits=12)] if isinstance(means, Sums) and column is not None else []
+    is_unweighted = column is None
     facts = {
         "Sources": list(evaluation.sources),
         "Examples": [f"{evaluation.count:,}"],
-        "Weight column": ["none: every example has weight 1"]
-        if column is None
-        else [str(getattr(column, "key", column))],
-        "Total weight": total,
+        "Weight column": ["none: every example has weight 1" if is_unweighted else str(getattr(column, "key", column))],
+        "Total weight": [] if is_unweighted or weight is None else [_typeset(number(weight, digits=12))],
         "Slices by": [", ".join(evaluation.by)] if evaluation.by else [],
         "Smallest slice": [f"{evaluation.min_count:,} examples"] if evaluation.by and evaluation.min_count > 1 else [],
         "Head": [repr(head)],
