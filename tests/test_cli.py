@@ -364,10 +364,14 @@ class TestErrors:
             ("d", b"{}", ": is of an unknown format; the name must end in .csv, .tsv, .parquet, .arrow, "),
             ("d.parquet.gz", b"{}", ": is of an unknown format"),
             ("d.csv", b"PAR1" + b"x" * 99, ": is a Parquet file; what it is called, or --input-format, says otherwise"),
-            ("d.csv", gzip.compress(b"x,y\n1,1\n"), ": is compressed by gzip; what it is called"),
+            ("d.csv", gzip.compress(b"x,y\n1,1\n", mtime=0), ": is compressed by gzip; what it is called"),
             ("d.jsonl", b"PK\x03\x04", ": is a zip file, as those of spreadsheets are; what it is called"),
             ("d.csv.gz", b"x,y\n1,1\n", ": is damaged, or is not what its name says: zlib"),
-            ("d.csv.gz", gzip.compress(b"x,y\n1,1\n" * 99)[:-9], ": is damaged, or is not what its name says: Trunc"),
+            (
+                "d.csv.gz",
+                gzip.compress(b"x,y\n1,1\n" * 99, mtime=0)[:-9],
+                ": is damaged, or is not what its name says: Trunc",
+            ),
             ("d.arrow", b"x,y\n1,1\n" * 99, ": is damaged, or is not what its name says: "),
             ("d.feather", b"ARROW1" * 99, ": is damaged, or is not what its name says: "),
             (
