@@ -275,7 +275,7 @@ def _slices(rows: pa.RecordBatch, name: str, format_: DataFormat) -> _Encoded:
             raise NotImplementedError
         values = encoded.dictionary.to_pylist()
     except (NotImplementedError, pa.ArrowException) as error:
-        raise _ColumnError(name, f"slices are told by words or numbers, not by {column.type}") from error
+        raise _ColumnError(name, f"a column of slices must hold words or numbers, not {column.type}") from error
     if format_ in (DataFormat.CSV, DataFormat.JSONL):
         values = [_read(value) if isinstance(value, str) else value for value in values]
     return _Encoded(_array(encoded.indices.fill_null(-1)), values)

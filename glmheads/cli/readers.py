@@ -230,9 +230,9 @@ def _csv_batches(source: Source, columns: Sequence[str], sparse: Collection[str]
     except pa.ArrowInvalid as error:
         length = _WRONG_LENGTH.search(str(error))
         if length:
-            number, expected, found, text = length.groups()
+            number, expected, count, text = length.groups()
             raise DataError(
-                f"{source}, row {int(number) - 1}: has {found} columns, not {expected}: {reprlib.repr(text)}"
+                f"{source}, row {int(number) - 1}: has {count} columns, not {expected}: {reprlib.repr(text)}"
             ) from error
         if "straddl" in str(error):
             raise DataError(
@@ -307,20 +307,20 @@ def _objects(source: Source, block: bytes, row: int, columns: Sequence[str]) -> 
             )
     objects = [_object(source, line, row + i) for i, line in enumerate(filter(bytes.strip, block.split(b"\n")))]
     return pa.RecordBatch.from_arrays(
-        [_array([found.get(name) for found in objects]) for name in columns], list(columns)
+        [_array([value.get(name) for value in objects]) for name in columns], list(columns)
     )
 
 
 def _object(source: Source, line: bytes, row: int) -> dict[str, Any]:
     try:
-        found = json.loads(line.decode("utf-8"))
+        value = json.loads(line.decode("utf-8"))
     except UnicodeError as error:
         raise DataError(f"{source}, row {row}: is not UTF-8 text") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{source}, row {row}: is not JSON: {reprlib.repr(line.decode().strip())}") from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise DataError(f"{source}, row {row}: is no object {{...}}: {reprlib.repr(line.decode().strip())}")
-    return found
+    return value
 
 
 def _type(value: Any) -> pa.DataType:

@@ -68,16 +68,16 @@ class Report:
         """The columns that define the slices."""
         return self.evaluations[0].by
 
-    def parts(self) -> "Iterator[Part]":
-        """The whole, the slices, and at last those that are too small to be reported one by one, as one part."""
+    def sections(self) -> "Iterator[Section]":
+        """The whole, the slices, and at last those that are too small to be reported one by one, as one section."""
         for models in zip(*map(groups, self.evaluations), strict=True):
             rows = [group.rows for group in models]
             if len(rows) == 2:
                 rows.append({metric: _difference(rows[0][metric], rows[1][metric]) for metric in rows[0]})
-            yield Part(_labelled(models[0]), rows)
+            yield Section(_for_terminal(models[0]), rows)
 
 
-class Part(NamedTuple):
+class Section(NamedTuple):
     """A group of examples, with rows by metric: of the model, or of the first, the second, and their difference."""
 
     group: Group
@@ -86,12 +86,11 @@ class Part(NamedTuple):
 
 def _difference(first: Row, second: Row) -> Row:
     """The row of the second model minus that of the first."""
-    row = dict.fromkeys(("lower_bound", "upper_bound")) | {"metric": first["metric"]}
-    row["value"] = 0.0 if first["value"] == second["value"] else second["value"] - first["value"]
+    value = 0.0 if first["value"] == second["value"] else second["value"] - first["value"]
+    lower = upper = None
     if first["lower_bound"] is not None and second["lower_bound"] is not None:
-        row["lower_bound"] = second["lower_bound"] - first["upper_bound"]
-        row["upper_bound"] = second["upper_bound"] - first["lower_bound"]
-    return row
+        lower, upper = second["lower_bound"] - first["upper_bound"], second["upper_bound"] - first["lower_bound"]
+    return {"metric": first["metric"], "value": value, "lower_bound": lower, "upper_bound": upper}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -101,7 +100,7 @@ def _difference(first: Row, second: Row) -> Row:
 def as_json(report: Report, *, width: int | None = None) -> str:
     """The report as JSON, numbers in full; NaN and infinity, which JSON does not have, are null."""
     first = report.evaluations[0]
-    whole, *parts = report.parts()
+    whole, *sections = report.sections()
     content = {
         "head": report.head,
         "name": first.head.name,
@@ -111,20 +110,20 @@ def as_json(report: Report, *, width: int | None = None) -> str:
         "by": report.by,
         "min_count": first.min_count,
         "slices": [
-            {"key": {name: _json_key(value) for name, value in part.group.key.items()}, **_json_numbers(part)}
-            for part in parts
-            if part.group.kind == "slice"
+            {"key": {name: _json_key(value) for name, value in section.group.key.items()}, **_json_numbers(section)}
+            for section in sections
+            if section.group.kind == "slice"
         ],
         "other": None,
     }
-    if parts and parts[-1].group.kind == "other":
-        content["other"] = {"slices": len(parts[-1].group.evaluation.all_slices), **_json_numbers(parts[-1])}
+    if sections and sections[-1].group.kind == "other":
+        content["other"] = {"slices": len(sections[-1].group.evaluation.all_slices), **_json_numbers(sections[-1])}
     return json.dumps(content, indent=2, allow_nan=False)
 
 
-def _json_numbers(part: Part) -> dict[str, Any]:
-    first, *others = part.rows
-    numbers = {"examples": part.group.evaluation.count, **_json_rows(first)}
+def _json_numbers(section: Section) -> dict[str, Any]:
+    first, *others = section.rows
+    numbers = {"examples": section.group.evaluation.count, **_json_rows(first)}
     if others:
         second, difference = others
         numbers["compared"] = _json_rows(second)
@@ -156,11 +155,12 @@ def as_csv(report: Report, *, width: int | None = None) -> str:
     if len(report.models) == 2:
         header += ["compared", "compared_at_least", "compared_at_most", "difference"]
     writer.writerow(header)
-    for group, rows in report.parts():
+    for group, rows in report.sections():
         key = list(group.key.values()) or [""] * len(report.by)
         for metric in rows[0]:
             numbers = [of_model[metric][f] for of_model in rows for f in ("value", "lower_bound", "upper_bound")]
-            writer.writerow([group.kind, *key, group.evaluation.count, metric, *numbers[: 3 if len(rows) == 1 else 7]])
+            cells = [group.kind, *key, group.evaluation.count, metric, *numbers]
+            writer.writerow(cells[: len(header)])  # without the bounds of the difference
     return file.getvalue().removesuffix("\n")
 
 
@@ -219,24 +219,23 @@ def _title(report: Report) -> str:
 
 def _grids(report: Report) -> Iterator[_Grid]:
     """The metrics of the whole and, with slices, one table of them or, for two models, one for each metric."""
-    whole, *_ = parts = list(report.parts())
+    whole, *_ = sections = list(report.sections())
     metrics = list(whole.rows[0])
     two = len(report.models) == 2
     values = [*map(_word, report.models), "difference"] if two else ["value"]
     yield _number_grid("", ["metric"], values, [([printable(metric)], whole, metric) for metric in metrics])
-    if report.by and not two:
-        table = slice_table((part.group for part in parts), report.by, metrics, keep_zeros=True)
-        yield _Grid(
-            "", [*map(_word, report.by), *table.header[table.words :]], table.rows, table.words, table.words + 1
-        )
-    elif report.by:
-        labels = [[*part.group.cells, f"{part.group.evaluation.count:,}"] for part in parts]
+    by = list(map(_word, report.by))
+    if by and not two:
+        table = slice_table((section.group for section in sections), by, metrics, keep_zeros=True)
+        yield _Grid("", *table, fixed=table.words + 1)
+    elif by:
+        labels = [[*section.group.cells, f"{section.group.evaluation.count:,}"] for section in sections]
         for metric in metrics:
-            lines = [(cells, part, metric) for cells, part in zip(labels, parts, strict=True)]
-            yield _number_grid(metric, [*map(_word, report.by), "examples"], values, lines)
+            lines = [(cells, section, metric) for cells, section in zip(labels, sections, strict=True)]
+            yield _number_grid(metric, [*by, "examples"], values, lines)
 
 
-def _labelled(group: Group) -> Group:
+def _for_terminal(group: Group) -> Group:
     """The group with cells that a terminal shows as they are."""
     cells = [_word(cell) for cell in group.cells]
     if group.kind == "other":
@@ -245,12 +244,12 @@ def _labelled(group: Group) -> Group:
 
 
 def _number_grid(
-    title: str, words: list[str], values: list[str], lines: Sequence[tuple[list[str], Part, str]]
+    title: str, words: list[str], values: list[str], lines: Sequence[tuple[list[str], Section, str]]
 ) -> _Grid:
-    """A line for each part and metric: its words, the value of each model, the difference of two, and its bounds."""
+    """A line for each section and metric: its words, the value of each model, the difference of two, and its bounds."""
     rows, styles = [], []
-    for cells, part, metric in lines:
-        *models, last = [of_model[metric] for of_model in part.rows]
+    for cells, section, metric in lines:
+        *models, last = [of_model[metric] for of_model in section.rows]
         numbers = [number(row["value"], keep_zeros=True) for row in models]
         rows.append([*cells, *numbers, *number_cells(last, keep_zeros=True)])
         styles.append(_style(last) if models else "")

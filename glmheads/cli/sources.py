@@ -163,9 +163,7 @@ def _source(path: Path, format_: DataFormat | None) -> Source:
     if kind is None:
         if path == Path(PIPE):
             raise DataError(f"standard input: is of an unknown format; say --input-format {' or '.join(DataFormat)}")
-        raise DataError(
-            f"{path}: is of an unknown format; the name must end in {_KNOWN}, or --input-format say what it is"
-        )
+        raise DataError(f"{path}: is of an unknown format; the name must end in {_KNOWN}, or give --input-format")
     return Source(path, kind[0], kind[1], size, kind[2])
 
 
@@ -184,5 +182,5 @@ def refuse_twice(identities: Sequence[tuple[str, str]]) -> None:
     for identity, where in identities:
         if identity in seen and identity != PIPE:
             places = f"in {where} twice" if seen[identity] == where else f"in {seen[identity]} and in {where}"
-            raise UsageError(f"{identity} would be counted twice, it is {places}; if that is meant, say --again")
+            raise UsageError(f"{identity} would be counted twice, it is {places}; if that is meant, give --again")
         seen[identity] = where

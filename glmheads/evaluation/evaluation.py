@@ -376,7 +376,7 @@ def _from_dict(label: Any, config: Any) -> Head:
     try:
         return Head.from_dict(config)
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{label} tells of no head that this glmheads can make: {error}") from error
+        raise ValueError(f"{label} does not hold a head that this glmheads can make: {error}") from error
 
 
 def _imports(config: Any) -> Iterator[str]:

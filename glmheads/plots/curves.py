@@ -42,8 +42,8 @@ def roc(head: Head, statistics: Statistics, ax: "Axes | None" = None, *, label: 
 
     Notes
     -----
-    Where the record holds every score, or a few scores are all there are, the curve is exact and there is no band.
-    Where there are no positives, no negatives or NaN logits, the Axes say so in place of a curve.
+    Where the statistics hold every score, or there are few different scores, the curve is exact and there is no band.
+    Without positives, without negatives or with NaN logits there is a note in place of the curve.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def precision_recall(
 ) -> "Axes":
     """Draw the precision–recall curve of the data, and the band in which the exact curve lies.
 
-    Parameters, result and errors are those of `roc`. A dotted line stands at the share of positives, the precision of
+    Parameters, result and errors are those of `roc`. A dotted line is at the share of positives, the precision of
     a random order. The axis of the precision ends a little above the curve, from a recall of 2 % on: below, a few
     examples decide.
 

@@ -28,7 +28,7 @@ def calibration(
     label: str | None = None,
     scale: Scale | None = None,
 ) -> "Axes":
-    """Draw how often positives occur among examples of about the same prediction; counts stand above, as bars.
+    """Draw how often positives occur among examples of about the same prediction; bars above are counts.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ def calibration(
     Notes
     -----
     The bars at the points are Wilson's intervals of 95 %. They are drawn only where the head has no weight column: the
-    record does not hold how much weights vary within a group. On the scale of the log odds a group without positives or
-    without negatives has its bar but no point. The counts are those of the first record that is drawn on the Axes.
+    statistics do not hold how much weights vary within a group. On the scale of the log odds a group without positives
+    or without negatives has its bar but no point. The counts are those of the first statistics drawn on the Axes.
 
     Examples
     --------
@@ -135,7 +135,7 @@ def scores(
 ) -> "Axes":
     """Draw a histogram of the predictions for each class, as shares of the class.
 
-    Parameters, result and errors are those of `calibration`; `label` stands before the names of the classes. On the
+    Parameters, result and errors are those of `calibration`; `label` precedes the names of the classes. On the
     scale of the log odds a bar is a quarter of a unit wide.
 
     Examples

@@ -26,13 +26,13 @@ def slices(evaluation: Evaluation, ax: "Axes | None" = None, *, metric: str | No
     Parameters
     ----------
     evaluation : Evaluation
-        With `by`.
+        One with slices.
     ax : matplotlib.axes.Axes, optional
         Where to draw; on a new figure if not given.
     metric : str, optional
         Its key; the area under the ROC curve if there is one, and else the mean loss.
     most : int
-        Of more slices than that, those of the most examples are drawn.
+        How many slices are drawn at most: those with the most examples.
 
     Returns
     -------
