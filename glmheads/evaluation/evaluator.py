@@ -15,7 +15,7 @@ import numpy as np
 from glmheads import backends
 from glmheads import features as inputs
 from glmheads.backends import Array
-from glmheads.evaluation.found import Evaluation
+from glmheads.evaluation.evaluation import Evaluation
 from glmheads.evaluation.keys import Key, factorize, in_order
 from glmheads.evaluation.tables import Renamed, batches, column, is_table, names, to_host
 from glmheads.families import BERNOULLI
