@@ -20,6 +20,7 @@ def installed(version: str) -> None:
     assert Path(gh.__file__).is_relative_to(sysconfig.get_path("purelib")), gh.__file__
     assert gh.__version__ == importlib.metadata.version("glmheads") == version
     assert importlib.resources.files(gh).joinpath("py.typed").is_file()
+    assert "LICENSE" in {path.name for path in importlib.metadata.files("glmheads") or []}
     assert not LIBRARIES & set(sys.modules), "import glmheads imports another library"
 
 

@@ -1,19 +1,49 @@
-"""How objects look in a notebook and in a traceback: small tables, and what can be said of an array without waiting."""
+"""How objects look in a notebook and in a traceback: numbers, small tables, and where an array is."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Context
 from functools import partial
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 from glmheads import backends
 from glmheads.backends import Array
 
-__all__ = ["html_table", "place", "qualified_name", "rounded"]
+__all__ = ["Table", "html_table", "number", "place", "qualified_name"]
+
+
+class Table(NamedTuple):
+    """A table of text, as wide as its header; the first `words` columns hold words, the others numbers."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: int = 1
+
+    def as_text(self, width: int) -> str:
+        """The table in aligned columns, as many of them as fit in a line."""
+        cells = [self.header, *self.rows]
+        lines = [""] * len(cells)
+        for index, column in enumerate(zip(*cells, strict=True)):
+            room = max(map(len, column))
+            if index > self.words and len(lines[0]) + room + 2 > width:
+                break
+            justify = str.ljust if index < self.words else str.rjust
+            lines = [f"{line}  {justify(cell, room)}" for line, cell in zip(lines, column, strict=True)]
+        return "\n".join(line.rstrip() for line in lines)
+
+    def as_html(self) -> str:
+        """The table as HTML, with everything in it escaped."""
+        rows = [_html_row("th", self.header), *(_html_row("td", row) for row in self.rows)]
+        return f"<table>{''.join(rows)}</table>"
+
+
+def _html_row(tag: str, cells: Sequence[str]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
 
 
 def html_table(title: str, rows: Mapping[str, str]) -> str:
-    """A table of two columns, a name and a text in each row, as HTML; whatever stands in it is escaped."""
+    """A table of two columns, a name and a text in each row, as HTML, with everything in it escaped."""
     body = "".join(
         f'<tr><th style="text-align: left">{escape(name)}</th><td style="text-align: left">{escape(text)}</td></tr>'
         for name, text in rows.items()
@@ -32,9 +62,12 @@ def place(array: Array) -> str:
     return f"{library} on {backend.device(array)}"
 
 
-def rounded(value: float, digits: int, rounding: str = ROUND_HALF_EVEN) -> float:
-    """A finite number to so many significant digits, by one of the roundings of ``decimal``: a bound outward."""
-    return float(Context(prec=digits, rounding=rounding).create_decimal_from_float(value))
+def number(value: float | None, *, digits: int = 6, rounding: str = ROUND_HALF_EVEN, keep_zeros: bool = False) -> str:
+    """A number to so many significant digits, by one of the roundings of ``decimal``; "" for None."""
+    if value is None or not math.isfinite(value):
+        return "" if value is None else str(value)
+    rounded = float(Context(prec=digits, rounding=rounding).create_decimal_from_float(value))
+    return f"{rounded:#.{digits}g}" if keep_zeros else f"{rounded:.{digits}g}"
 
 
 def qualified_name(function: Callable[..., Any] | None) -> str | None:

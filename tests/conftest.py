@@ -1,6 +1,9 @@
 """Fixtures that run one test body on every array library.
 
 A library that is not installed, or a device that is not there, is skipped by name.
+
+Hypothesis draws new examples in each run and prints the decorator that reproduces a failure. With
+``--hypothesis-profile=repeat``, as in ``.ci/run``, it draws the same ones in each run.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,12 +17,14 @@ from hypothesis import HealthCheck, settings
 from glmheads import backends
 
 settings.register_profile(
-    "tests",
+    "explore",
     deadline=None,
     max_examples=25,
+    print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-settings.load_profile("tests")
+settings.register_profile("repeat", settings.get_profile("explore"), derandomize=True, database=None)
+settings.load_profile("explore")
 
 LIBRARIES = ("numpy", "array_api_strict", "torch", "jax", "jax-x64", "dask", "cupy", "torch-cuda")
 

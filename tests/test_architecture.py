@@ -32,11 +32,12 @@ ARRAY_LIBRARIES = {
 }
 EXTRAS = {
     "cli": {"pyarrow", "rich", "typer"},
+    "evaluation": {"pandas"},
     "plots": {"matplotlib"},
     "report": {"jinja2", "matplotlib"},
     "testing": {"array_api_extra", "hypothesis", "pytest"},
 }
-"""What an optional room may import besides NumPy: the extra of its name in pyproject.toml."""
+"""What a room may import besides NumPy: the extra of its name in pyproject.toml; pandas, which makes DataFrames."""
 
 
 def room_of(path: Path) -> str:

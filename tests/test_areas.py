@@ -300,6 +300,13 @@ class TestPrecisionRecall:
     def test_exact(self, data):
         assert self.area(*data) == pytest.approx(float(exact_areas(*data)["auc_precision_recall"]), abs=1e-12)
 
+    @pytest.mark.parametrize("unit", [2.0**-1074, 2.0**1000])
+    def test_does_not_depend_on_the_unit_of_the_weights(self, unit):
+        labels, scores = [1.0, 0.0, 1.0, 0.0, 1.0, 0.0], [5.0, 4.0, 3.0, 3.0, 2.0, 1.0]
+        weights = np.asarray([1.0, 7.0, 3.0, 5.0, 9.0, 2.0])
+        exact = exact_areas(labels, scores, weights)["auc_precision_recall"]
+        assert self.area(labels, scores, unit * weights) == pytest.approx(float(exact), rel=1e-14)
+
     def test_limits(self):
         labels, weights = np.asarray([1.0, 0.0, 0.0, 1.0, 0.0]), np.asarray([3.0, 1.0, 2.0, 1.0, 1.0])
         assert self.area(labels, np.zeros(5), weights) == pytest.approx(0.5, abs=1e-15)  # all tied: the base rate

@@ -465,6 +465,12 @@ class TestEdges:
         found = results((np.asarray(labels, float), np.asarray(logits), np.ones(3)), lib, LOGISTIC)
         assert {key for key, value in found.items() if np.isnan(value)} == set(undetermined)
 
+    @pytest.mark.parametrize("labels", [[0.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
+    @pytest.mark.parametrize("weights", [[1.0, 1.0, 1e-305], [1e-305, 1e-305, 1.0]])
+    def test_no_line_fits_best_where_classes_are_separated_whatever_their_weights(self, labels, weights):
+        found = results((np.asarray(labels), np.asarray([-2.0, -1.0, 1.0]), np.asarray(weights)))
+        assert np.isnan([found["calibration_intercept"], found["calibration_slope"]]).all()
+
     def test_nan_logit(self, lib):
         labels, logits, weights = random_data(ROWS)
         logits[3] = np.nan

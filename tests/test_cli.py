@@ -244,6 +244,40 @@ class TestValues:
         )
 
 
+class TestSeveralValues:
+    """Of one option, and what ends them."""
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            "FILE --threshold 0.25 0.8 --metrics f1 brier_score --by site count",
+            "--threshold 0.25 0.8 FILE --metrics f1 brier_score --by=site count",
+            "--by site count --metrics f1 brier_score FILE --threshold=0.25 0.8",
+            "--metrics=f1 --metrics brier_score --threshold 0.25 --threshold 0.8 FILE --by site --by count",
+        ],
+    )
+    def test_in_any_order(self, data, write, report, options):
+        file = write("d.csv", {**data, "site": ["a", "b"] * 1500})
+        found = report(*BINARY, *(file if word == "FILE" else word for word in options.split()))
+        head = gh.BinaryClassHead(thresholds=[0.25, 0.8], extra_metrics=["f1", "brier_score"])
+        assert found["by"] == ["site", "count"]
+        assert set(found["metrics"]) == set(head.metrics())
+
+    def test_files_after_two_dashes_are_no_values(self, data, write, capsys):
+        arguments = ["--format", "json", "--by", "count", "--", write("d.csv", data)]
+        assert main(["evaluate", *BINARY, *arguments]) == 0
+        assert json.loads(capsys.readouterr().out)["by"] == ["count"]
+
+    def test_a_word_that_is_not_a_value_is_a_file(self, data, write, report, error):
+        file = write("d.csv", data)
+        assert error("evaluate", *BINARY, "--threshold", "0.25", "0,8", file).startswith("0,8: No such file")
+        assert error("evaluate", *BINARY, "--metrics", "f1", "f2", file).startswith("f2: No such file")
+        assert report(*BINARY, "--name", "m", file)["name"] == "m"
+
+    def test_the_standard_input_is_not_a_value(self, data, write, error):
+        assert "standard input" in error("evaluate", *BINARY, "--by", "id", "-")
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         ("row", "column", "value"),
@@ -364,10 +398,14 @@ class TestErrors:
             ("d", b"{}", ": is of an unknown format; the name must end in .csv, .tsv, .parquet, .arrow, "),
             ("d.parquet.gz", b"{}", ": is of an unknown format"),
             ("d.csv", b"PAR1" + b"x" * 99, ": is a Parquet file; what it is called, or --input-format, says otherwise"),
-            ("d.csv", gzip.compress(b"x,y\n1,1\n"), ": is compressed by gzip; what it is called"),
+            ("d.csv", gzip.compress(b"x,y\n1,1\n", mtime=0), ": is compressed by gzip; what it is called"),
             ("d.jsonl", b"PK\x03\x04", ": is a zip file, as those of spreadsheets are; what it is called"),
             ("d.csv.gz", b"x,y\n1,1\n", ": is damaged, or is not what its name says: zlib"),
-            ("d.csv.gz", gzip.compress(b"x,y\n1,1\n" * 99)[:-9], ": is damaged, or is not what its name says: Trunc"),
+            (
+                "d.csv.gz",
+                gzip.compress(b"x,y\n1,1\n" * 99, mtime=0)[:-9],
+                ": is damaged, or is not what its name says: Trunc",
+            ),
             ("d.arrow", b"x,y\n1,1\n" * 99, ": is damaged, or is not what its name says: "),
             ("d.feather", b"ARROW1" * 99, ": is damaged, or is not what its name says: "),
             (

@@ -4,6 +4,7 @@ import datetime
 import decimal
 import io
 import json
+import re
 import sys
 from dataclasses import replace
 from functools import reduce
@@ -683,6 +684,107 @@ class TestSaving:
             gh.Evaluation.load(forged, HEAD)
 
 
+FIELDS = [
+    "slice",
+    "metric",
+    "value",
+    "lower_bound",
+    "upper_bound",
+    "interval_lower",
+    "interval_upper",
+    "count",
+    "weight",
+]
+
+
+class TestRows:
+    @pytest.mark.parametrize("by", [None, "site", ["site", "day"]], ids=str)
+    def test_are_the_results_and_bounds_of_the_whole_and_of_each_slice(self, by):
+        found = gh.evaluate(HEAD, DATA, by=by, **NAMES)
+        rows_ = iter(found.rows())
+        for key, part in [((), found), *found.slices.items()]:
+            for metric, value in part.results.items():
+                lower, upper = part.bounds.get(metric, (None, None))
+                row = next(rows_)
+                assert list(row) == FIELDS
+                assert row["slice"] == dict(zip(found.by, key, strict=False))
+                assert [row[field] for field in FIELDS[1:8]] == [metric, value, lower, upper, None, None, part.count]
+        assert next(rows_, None) is None
+
+    def test_weight_is_the_sum_of_the_weights(self):
+        for row in gh.evaluate(HEAD, DATA, by="site", **NAMES).rows():
+            is_in = DATA["site"] == row["slice"]["site"] if row["slice"] else np.full(N, True)
+            assert row["weight"] == pytest.approx(DATA["w"][is_in].sum())
+
+    def test_weight_of_unweighted_examples_is_their_count(self):
+        head = gh.RegressionHead(label_dimension=2)
+        data = {"labels": np.ones((3, 2)), "logits": np.zeros((3, 2))}
+        assert {row["weight"] for row in gh.evaluate(head, data).rows()} == {3.0}
+
+    def test_weight_does_not_grow_with_the_number_of_logits(self):
+        head = gh.RegressionHead(label_dimension=2, weight_column="w")
+        data = {"labels": np.ones((3, 2)), "logits": np.zeros((3, 2)), "w": [1.0, 2.0, 4.0]}
+        assert {row["weight"] for row in gh.evaluate(head, data).rows()} == {7.0}
+
+    def test_slices_of_few_examples_have_their_rows_in_other(self):
+        data = {"logits": np.zeros(6), "labels": [1, 0, 1, 1, 0, 0], "g": ["a", "a", "a", "b", "b", None]}
+        found = gh.evaluate(gh.LogisticRegressionHead(), data, by="g", min_count=3)
+        means = [(row["slice"], row["value"]) for row in found.rows() if row["metric"] == "label/mean"]
+        assert means == [({}, 0.5), ({"g": "a"}, 2 / 3)]
+        means = [(row["slice"], row["count"]) for row in found.other.rows() if row["metric"] == "label/mean"]
+        assert means == [({}, 3), ({"g": "b"}, 2), ({"g": None}, 1)]
+
+    def test_changing_a_row_changes_no_other(self):
+        found = gh.evaluate(HEAD, DATA, by="site", **NAMES)
+        found.rows()[-1]["slice"]["site"] = "elsewhere"
+        assert {row["slice"]["site"] for row in found.rows() if row["slice"]} == {"east", "north", "south"}
+
+    def test_of_no_data(self):
+        found = gh.evaluate(HEAD, [], by="site", **NAMES)
+        assert [row["metric"] for row in found.rows()] == list(found.results)
+
+
+class TestToPandas:
+    @pytest.mark.parametrize("by", [None, "site", ["site", "day"]], ids=str)
+    def test_has_the_rows(self, by):
+        found = gh.evaluate(HEAD, DATA, by=by, **NAMES)
+        frame = found.to_pandas()
+        assert list(frame.columns) == [*found.by, *FIELDS[1:]]
+        for (_, line), row in zip(frame.iterrows(), found.rows(), strict=True):
+            assert [line[name] for name in found.by] == [row["slice"].get(name, "(all)") for name in found.by]
+            for field in FIELDS[1:]:
+                assert line[field] == row[field] or (row[field] is None and pandas.isna(line[field]))
+        assert set(frame.dtypes[FIELDS[2:7]]) == {np.dtype(float)}
+
+    def test_keeps_the_values_of_a_column_of_slices(self):
+        data = {"logits": np.zeros(4), "labels": np.zeros(4), "g": [10, "a", None, 2.5]}
+        frame = gh.evaluate(gh.RegressionHead(), data, by="g").to_pandas()
+        keys = frame[frame["metric"] == "average_loss"]["g"].tolist()
+        assert keys[:4] == ["(all)", 2.5, 10, "a"]
+        assert pandas.isna(keys[4])
+
+    def test_a_column_of_slices_may_be_named_as_a_field(self):
+        data = {"logits": np.zeros(2), "labels": np.zeros(2), "count": [5, 7]}
+        frame = gh.evaluate(gh.RegressionHead(), data, by="count").to_pandas()
+        assert list(frame.columns) == ["slice.count", *FIELDS[1:]]
+        assert frame["slice.count"].tolist() == ["(all)"] * 3 + [5] * 3 + [7] * 3
+        assert frame["count"].tolist() == [2] * 3 + [1] * 6
+
+    def test_without_pandas_it_says_what_to_install(self, monkeypatch):
+        found = gh.evaluate(HEAD, DATA, **NAMES)
+        monkeypatch.setitem(sys.modules, "pandas", None)
+        with pytest.raises(ImportError, match="needs pandas: pip install pandas"):
+            found.to_pandas()
+
+
+def html_tables(text: str) -> list[list[list[str]]]:
+    """The cells of each row of each table."""
+    tables = re.findall("<table>(.*?)</table>", text, re.DOTALL)
+    return [
+        [re.findall("<t[hd]>(.*?)</t[hd]>", row) for row in re.findall("<tr>(.*?)</tr>", table)] for table in tables
+    ]
+
+
 class TestShowing:
     def test_to_dict_is_json(self):
         found = gh.evaluate(HEAD, DATA, by=["site", "day"], min_count=20, **NAMES)
@@ -717,6 +819,44 @@ class TestShowing:
             assert any(line[:3] == [site, str(day), str(part.count)] for line in lines)
         assert f"(other: {len(found.other.all_slices)} slices)" in text
         assert max(map(len, text.splitlines())) <= 120
+
+    @pytest.mark.parametrize(("slices", "more"), [(59, None), (60, None), (61, "(1 more)"), (1300, "(1,240 more)")])
+    @pytest.mark.parametrize("small", [0, 1])
+    def test_shows_the_first_60_slices(self, slices, more, small):
+        """One that stands for small slices counts as one."""
+        groups = np.repeat(np.arange(slices - small), 2).tolist() + [-1, -2] * small
+        data = {"logits": np.zeros(len(groups)), "labels": np.zeros(len(groups)), "g": groups}
+        found = gh.evaluate(gh.RegressionHead(), data, by="g", min_count=1 + small)
+        keys = [str(key) for (key,) in found.slices] + ["(other: 2 slices)"] * small
+        expected = keys if more is None else [*keys[:60], more]
+        lines = repr(found).split("\n\n")[2].splitlines()
+        assert [re.split("  +", line.strip())[0] for line in lines] == ["g", *expected]
+        header, *body = html_tables(found._repr_html_())[1]
+        assert [row[0] for row in body] == expected
+        assert {len(row) for row in body} == {len(header)} == {5}
+
+    def test_bounds_are_rounded_outward(self):
+        inward = 0
+        for seed in range(20):
+            rng = np.random.default_rng(seed)
+            data = {"logits": rng.normal(size=500), "labels": rng.integers(0, 2, 500)}
+            found = gh.evaluate(gh.BinaryClassHead(num_thresholds=10), data)
+            lines = {words[0]: words[1:] for words in map(str.split, repr(found).splitlines()) if words}
+            cells = {row[0]: row[1:] for row in html_tables(found._repr_html_())[0]}
+            for key, (low, high) in found.bounds.items():
+                assert lines[key] == cells[key]
+                assert decimal.Decimal(cells[key][1]) <= decimal.Decimal(low)
+                assert decimal.Decimal(cells[key][2]) >= decimal.Decimal(high)
+                assert float(cells[key][2]) - float(cells[key][1]) < high - low + 2.1e-6
+                inward += (float(f"{low:.6g}") > low) + (float(f"{high:.6g}") < high)
+        assert inward > 10, "rounding to nearest would be seen"
+
+    def test_a_head_without_bounds_has_no_columns_for_them(self):
+        found = gh.evaluate(gh.RegressionHead(), {"logits": [0.0], "labels": [1.0]})
+        assert html_tables(found._repr_html_()) == [
+            [["metric", "value"], ["average_loss", "1"], ["prediction/mean", "0"], ["label/mean", "1"]]
+        ]
+        assert "at least" not in repr(found)
 
     def test_repr_of_many_slices_is_not_endless(self):
         data = {"logits": np.zeros(500), "labels": np.zeros(500), "g": np.arange(500)}

@@ -17,6 +17,7 @@ from sklearn import metrics as sklearn_metrics
 
 import glmheads as gh
 from glmheads import backends
+from glmheads.kernels import losses
 
 K = gh.kernels
 INFINITY = float("inf")
@@ -152,6 +153,20 @@ class TestAccuracy:
         got = lib.numpy(K.sigmoid_cross_entropy_gradient(lib.array(z), lib.array(x)))
         larger = np.maximum((1 - z) * special.expit(x), z * special.expit(-x))
         assert (error(got, truth) <= 4 * ulp(larger, dtype) + np.finfo(dtype).tiny).all()
+
+    @pytest.mark.parametrize("labels", ["0", "1"])
+    def test_loss_with_gradient_is_as_accurate_as_either(self, lib, dtype, labels):
+        z, x = lib.array(label_grid(labels, dtype)), lib.array(logits_grid(dtype))
+        loss, gradient = losses.sigmoid_cross_entropy_with_gradient(z, x)
+        check_ulps(lib, loss, exact_on_grid("sigmoid_cross_entropy", labels, dtype), dtype, 3)
+        check_ulps(lib, gradient, exact_on_grid("sigmoid_cross_entropy_gradient", labels, dtype), dtype, 4)
+
+    @pytest.mark.parametrize("labels", ["0", "1", "soft"])
+    def test_loss_with_mean_is_as_accurate_as_either(self, lib, dtype, labels):
+        z, x = lib.array(label_grid(labels, dtype)), lib.array(logits_grid(dtype))
+        loss, mean = losses.sigmoid_cross_entropy_with_mean(z, x)
+        check_ulps(lib, loss, exact_on_grid("sigmoid_cross_entropy", labels, dtype), dtype, 3)
+        check_ulps(lib, mean, exact_on_grid("sigmoid", None, dtype), dtype, 4)
 
     def test_hessian_is_within_6_ulp(self, lib, dtype):
         x = lib.array(logits_grid(dtype))

@@ -248,6 +248,11 @@ class TestTotal:
         pair = compiled(lib, total)(lib.array(np.ones(count, dtype=np.float32)))
         assert int(lib.numpy(pair.hi)) + int(lib.numpy(pair.arrays()[1])) == count
 
+    def test_whole_numbers_below_2_to_the_16_are_summed_exactly(self, lib):
+        count, largest = 10_000, 2**16 - 1
+        pair = total(lib.array(np.full(count, largest), "float32"))
+        assert int(lib.numpy(pair.hi)) + int(lib.numpy(pair.arrays()[1])) == count * largest
+
     def test_is_of_the_accumulation_dtype(self, lib):
         pair = total(lib.array([1.0, 2.0], "float32"))
         accumulation = lib.backend.accumulation_dtype(lib.device or lib.backend.device(pair.hi))
@@ -343,6 +348,13 @@ class TestSegmentTotal:
         pair = segment_total(segmented.array(values, "float32"), segmented.array(segments, "int32"), 7)
         got = segmented.numpy(pair.hi).astype(np.float64) + segmented.numpy(pair.arrays()[1])
         assert_array_equal(got, np.bincount(segments, values, minlength=7))
+
+    def test_whole_numbers_below_2_to_the_16_are_summed_exactly(self, segmented):
+        count, largest = 10_000, 2**16 - 1
+        values, segments = np.full(count, largest), np.zeros(count)
+        pair = segment_total(segmented.array(values, "float32"), segmented.array(segments, "int32"), 1)
+        got = segmented.numpy(pair.hi).astype(np.float64) + segmented.numpy(pair.arrays()[1])
+        assert_array_equal(got, [count * largest])
 
     @pytest.mark.parametrize("count", [0, 1, 300, 100_000])
     def test_is_numpys_bincount(self, segmented, count):

@@ -178,6 +178,13 @@ class TestContent:
         assert self.headings(page) == ["Metrics", "Slices by site", "Data"]
         assert "extra_metrics" not in page.source
 
+    def test_regularization_is_of_the_whole(self):
+        found = gh.evaluate(gh.BinaryClassHead(), [([1, 0], [[0.0], [1.0]], {"g": ["a", "b"]}, [0.5])], by="g")
+        page = page_of(found)
+        assert {row[0]: row[1] for row in page.table("metric")}["regularization_loss"] == "0.5"
+        header, *rows = page.table("g")
+        assert [row[header.index("regularization_loss")] for row in rows] == ["", ""]
+
     def test_a_head_of_ones_own_with_curves_and_no_areas(self):
         class CurvesHead(gh.BinaryClassHead):
             def __init__(self):

@@ -1,8 +1,8 @@
 """The command line: ``glmheads evaluate`` and ``glmheads merge``.
 
-``evaluate`` is the command, ``readers`` makes record batches of files, ``examples`` makes of these what a head takes
-and finds the row that it refuses, ``report`` formats what is found. Only `main` is here, so that it can be imported
-without the libraries of the ``cli`` extra.
+``sources`` finds the files, ``readers`` reads record batches from them, ``examples`` turns these into arrays and finds
+the row that a head refuses, ``report`` formats the results, ``output`` writes them. Only `main` is here, so that it can
+be imported without the libraries of the ``cli`` extra.
 """
 
 import sys

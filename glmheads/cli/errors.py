@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pyarrow as pa
+import typer
 
 __all__ = ["DataError", "UsageError", "named", "printable"]
 
@@ -14,7 +15,7 @@ class DataError(ValueError):
     """What is wrong with a file, in one line that names it."""
 
 
-class UsageError(ValueError):
+class UsageError(typer.TyperException):
     """What is wrong with the arguments."""
 
 
@@ -23,7 +24,7 @@ _DAMAGED = "is damaged, or is not what its name says"
 
 @contextmanager
 def named(label: object) -> Iterator[None]:
-    """Make one line that names a file of what can go wrong in reading it."""
+    """Turn what can go wrong in reading or writing a file into one line that names it."""
     try:
         yield
     except DataError:
@@ -32,18 +33,15 @@ def named(label: object) -> Iterator[None]:
         raise KeyboardInterrupt from error
     except UnicodeError as error:
         raise DataError(f"{label}: is not UTF-8 text") from error
-    except OSError as error:
-        if error.errno:
-            raise DataError(f"{label}: {os.strerror(error.errno)}") from error
-        raise DataError(f"{label}: {_DAMAGED}: {error}") from error
-    except pa.ArrowException as error:
-        raise DataError(f"{label}: {_DAMAGED}: {error}") from error
+    except (OSError, pa.ArrowException) as error:
+        number = getattr(error, "errno", None)
+        raise DataError(f"{label}: {os.strerror(number) if number else f'{_DAMAGED}: {error}'}") from error
 
 
 def printable(text: str, most: int | None = None) -> str:
     """Text that a terminal shows as it is: what moves the cursor, or is no character, is escaped.
 
-    Of a longer text than `most` characters the start is kept.
+    Of a text of more than `most` characters the start is kept.
     """
     shown = re.sub(r"\s", " ", text)
     if not shown.isprintable():

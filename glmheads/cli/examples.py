@@ -1,4 +1,4 @@
-"""From record batches to what an evaluation takes, and to the first row that it refuses."""
+"""From record batches to the arrays that an evaluator takes, and to the first row that it refuses."""
 
 import math
 import reprlib
@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from glmheads.cli.errors import DataError
-from glmheads.cli.readers import Part
+from glmheads.cli.readers import Chunk
 from glmheads.cli.sources import DataFormat
 from glmheads.evaluation import Evaluation, Evaluator
 from glmheads.heads import Head
@@ -19,11 +19,11 @@ from glmheads.heads import Head
 __all__ = ["MOST_SLICES", "Columns", "Models"]
 
 MOST_SLICES = 20_000
-"""Slices, each of which takes memory, that are kept of each model."""
+"""The most slices of a model, each of which takes memory."""
 
 _Array = np.ndarray[Any, Any]
 
-# The names that an evaluator knows the columns by; no column of a file that tells slices can be called so.
+# The names of the columns for an evaluator; no column of slices in a file can have them.
 _SCORES, _LABELS, _WEIGHTS = "\0scores", "\0labels", "\0weights"
 
 
@@ -59,18 +59,18 @@ class Columns:
 
 
 class Models:
-    """The models of one command: for each an evaluator, which sees the same examples with scores of its own."""
+    """The models of one command: an evaluator for each, which sees the same examples with its own scores."""
 
-    def __init__(self, head: Head, columns: Columns, min_count: int) -> None:
+    def __init__(self, head: Head, columns: Columns) -> None:
         self._head = head
         self._columns = columns
-        self._evaluators = [self._evaluator(columns.by, min_count) for _ in columns.scores]
+        self._evaluators = [self._evaluator(columns.by) for _ in columns.scores]
 
     def evaluations(self) -> list[Evaluation]:
-        """What has been seen so far, of each model."""
+        """The results so far, of each model."""
         return [evaluator.evaluation() for evaluator in self._evaluators]
 
-    def add(self, part: Part) -> None:
+    def add(self, chunk: Chunk) -> None:
         """Let every model see the rows.
 
         Raises
@@ -79,38 +79,38 @@ class Models:
             For the first row that is refused.
         """
         try:
-            shared = self._shared(part, part.rows)
+            shared = self._shared(chunk, chunk.rows)
             for evaluator, name in zip(self._evaluators, self._columns.scores, strict=True):
-                evaluator.update({**shared, _SCORES: self._scores(part.rows, name, shared)})
+                evaluator.update({**shared, _SCORES: self._scores(chunk.rows, name, shared)})
         except ValueError as error:
-            raise self._bad_row(part) from error
+            raise self._bad_row(chunk) from error
         count = max(evaluator.slice_count for evaluator in self._evaluators)
         if count > MOST_SLICES:
             raise DataError(
-                f"{part.source}: up to row {part.first_row + part.rows.num_rows - 1} there are {count:,} slices, and "
-                f"the most are {MOST_SLICES:,}: give columns of fewer values to --by"
+                f"{chunk.source}: up to row {chunk.first_row + chunk.rows.num_rows - 1} there are {count:,} slices, "
+                f"and the most are {MOST_SLICES:,}: give columns of fewer values to --by"
             )
 
-    def _evaluator(self, by: tuple[str, ...] = (), min_count: int = 1) -> Evaluator:
+    def _evaluator(self, by: tuple[str, ...] = ()) -> Evaluator:
         scores: dict[str, Any] = {self._columns.scale: _SCORES}
         weights = None if self._columns.weights is None else _WEIGHTS
-        return Evaluator(self._head, labels=_LABELS, weights=weights, by=by or None, min_count=min_count, **scores)
+        return Evaluator(self._head, labels=_LABELS, weights=weights, by=by or None, **scores)
 
     # Columns
 
-    def _shared(self, part: Part, rows: pa.RecordBatch) -> dict[str, Any]:
-        """What all models see alike."""
+    def _shared(self, chunk: Chunk, rows: pa.RecordBatch) -> dict[str, Any]:
+        """The columns that all models share."""
         columns = self._columns
         words = columns.vocabulary
         labels = _numbers(rows, columns.labels) if words is None else _words(rows, columns.labels, words)
-        found: dict[str, Any] = {_LABELS: labels}
+        shared: dict[str, Any] = {_LABELS: labels}
         if columns.weights is not None:
-            found[_WEIGHTS] = _numbers(rows, columns.weights)
-        return found | {name: _slices(rows, name, part.source.format) for name in columns.by}
+            shared[_WEIGHTS] = _numbers(rows, columns.weights)
+        return shared | {name: _slices(rows, name, chunk.source.format) for name in columns.by}
 
     def _scores(self, rows: pa.RecordBatch, name: str, shared: Mapping[str, Any]) -> _Array:
         scores = _numbers(rows, name)
-        # a NaN logit is no error of a head, which may be training; in a file of examples it is one
+        # a head accepts a NaN logit, which a diverging training may give; in a file of examples it is an error
         unknown = np.isnan(scores)
         if unknown.any() and (unknown & (shared.get(_WEIGHTS, 1) != 0)).any():
             raise _ColumnError(name, f"one of the {self._columns.scale} must not be NaN")
@@ -118,57 +118,56 @@ class Models:
 
     # The row that is refused
 
-    def _bad_row(self, part: Part) -> DataError:
+    def _bad_row(self, chunk: Chunk) -> DataError:
         """What is wrong with the first row of those that are refused.
 
-        The evaluators judge, on ever smaller halves of the rows, so that there is one set of rules.
+        The evaluators judge ever smaller halves of the rows, so that there is one set of rules.
         """
-        rows, first = part.rows, part.first_row
+        rows, first = chunk.rows, chunk.first_row
         while rows.num_rows > 1:
             half = rows.num_rows // 2
-            if self._fault(part, rows.slice(0, half)) is None:
+            if self._fault(chunk, rows.slice(0, half)) is None:
                 rows, first = rows.slice(half), first + half
             else:
                 rows = rows.slice(0, half)
-        fault = self._fault(part, rows)
+        fault = self._fault(chunk, rows)
         assert fault is not None, "rows are refused because one of them is"
         value = _shown(rows.column(fault.column)[0])
-        return DataError(f"{part.source}, row {first}, column {fault.column!r}: bad value {value}: {fault}")
+        return DataError(f"{chunk.source}, row {first}, column {fault.column!r}: bad value {value}: {fault}")
 
-    def _fault(self, part: Part, rows: pa.RecordBatch) -> "_ColumnError | None":
+    def _fault(self, chunk: Chunk, rows: pa.RecordBatch) -> "_ColumnError | None":
         """Why the rows are refused, None if they are not."""
         try:
-            shared = self._shared(part, rows)
+            shared = self._shared(chunk, rows)
             for name in self._columns.scores:
-                fault = self._fault_of_one(name, {**shared, _SCORES: self._scores(rows, name, shared)})
-                if fault is not None:
-                    return fault
+                self._check(name, {**shared, _SCORES: self._scores(rows, name, shared)})
         except _ColumnError as fault:
             return fault
         return None
 
-    def _fault_of_one(self, name: str, batch: dict[str, Any]) -> "_ColumnError | None":
-        """Scores are to blame if the head takes others, weights if it takes others, else the labels."""
+    def _check(self, name: str, batch: dict[str, Any]) -> None:
+        """Blame the scores if the head takes others, the weights if it takes others, else the labels."""
         columns = self._columns
-        error = self._refusal(batch)
-        if error is None:
-            return None
-        rule, _, _ = str(error).partition(";")  # what follows counts and shows values, here of one row
-        if self._refusal({**batch, _SCORES: np.full(len(batch[_SCORES]), 0.5)}) is None:
+        rule = self._refusal(batch)
+        if rule is None:
+            return
+        ones = np.ones(len(batch[_SCORES]))
+        if self._refusal({**batch, _SCORES: 0.5 * ones}) is None:
             hint = ". Are they logits? Then say --logits" if columns.scale == "probabilities" else ""
-            return _ColumnError(name, rule + hint)
-        if columns.weights is None:
-            return _ColumnError(columns.labels, rule)
-        labels_error = self._refusal({**batch, _WEIGHTS: np.ones(len(batch[_SCORES]))})
-        if labels_error is None:
-            return _ColumnError(columns.weights, rule)
-        return _ColumnError(columns.labels, str(labels_error).partition(";")[0])
+            raise _ColumnError(name, rule + hint)
+        if columns.weights is not None:
+            labels_rule = self._refusal({**batch, _WEIGHTS: ones})
+            if labels_rule is None:
+                raise _ColumnError(columns.weights, rule)
+            rule = labels_rule
+        raise _ColumnError(columns.labels, rule)
 
-    def _refusal(self, batch: Mapping[str, Any]) -> ValueError | None:
+    def _refusal(self, batch: Mapping[str, Any]) -> str | None:
+        """The rule by which the head refuses the batch: what follows it in the message counts and shows values."""
         try:
             self._evaluator().update(batch)
         except ValueError as error:
-            return error
+            return str(error).partition(";")[0]
         return None
 
 
@@ -253,7 +252,7 @@ def _is_bytes(type_: pa.DataType) -> bool:
 
 @dataclass(frozen=True)
 class _Encoded:
-    """A column that tells slices: what an evaluator takes of pandas."""
+    """A column of slices, with the method of pandas that an evaluator asks for."""
 
     codes: _Array
     values: Sequence[Any]
@@ -264,7 +263,7 @@ class _Encoded:
 
 
 def _slices(rows: pa.RecordBatch, name: str, format_: DataFormat) -> _Encoded:
-    """The values of a column that tells slices; in formats of text, what is written as a number is one."""
+    """The values of a column of slices; in formats of text, a value that is written as a number is that number."""
     column = _stored(rows, name)
     if _is_bytes(column.type):
         column = _as_text(name, column)
@@ -272,18 +271,18 @@ def _slices(rows: pa.RecordBatch, name: str, format_: DataFormat) -> _Encoded:
         column = pc.cast(column, pa.float32())
     try:
         encoded = column.dictionary_encode()
+        if pa.types.is_nested(encoded.dictionary.type):
+            raise NotImplementedError
         values = encoded.dictionary.to_pylist()
     except (NotImplementedError, pa.ArrowException) as error:
-        raise _ColumnError(name, f"slices are told by words or numbers, not by {column.type}") from error
-    if pa.types.is_nested(encoded.dictionary.type):
-        raise _ColumnError(name, f"slices are told by words or numbers, not by {column.type}")
+        raise _ColumnError(name, f"a column of slices must hold words or numbers, not {column.type}") from error
     if format_ in (DataFormat.CSV, DataFormat.JSONL):
         values = [_read(value) if isinstance(value, str) else value for value in values]
     return _Encoded(_array(encoded.indices.fill_null(-1)), values)
 
 
 def _read(text: str) -> str | int | float | None:
-    """The number that is written just so; another spelling, as 007, stays a word. Nothing is a missing value."""
+    """The number that Python writes like the text; another spelling, as 007, stays a word; "" is a missing value."""
     if not text:
         return None
     if len(text) <= 25 and (text[-1].isdigit() and text.isascii()):

@@ -10,12 +10,12 @@ from rich.text import Text
 
 from glmheads.cli import readers
 from glmheads.cli.errors import printable
-from glmheads.cli.readers import Part
+from glmheads.cli.readers import Chunk
 from glmheads.cli.sources import Source
 
 __all__ = ["Read", "reading"]
 
-Read = Callable[[Source, Sequence[str], Collection[str]], Iterator[Part]]
+Read = Callable[[Source, Sequence[str], Collection[str]], Iterator[Chunk]]
 """`readers.read`"""
 
 
@@ -32,31 +32,20 @@ def reading(sources: Sequence[Source]) -> Iterator[Read]:
     """`readers.read`, which shows on a terminal how much of all sources it has read, how fast, and the time left."""
     sizes = [source.size for source in sources]
     total = None if None in sizes else sum(size or 0 for size in sizes)
-    progress = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rows]:,} rows"),
-        _Rate(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
+    text, rate, left = TextColumn("{task.description}", markup=False), _Rate(), TimeRemainingColumn()
+    columns = (text, BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rows]:,} rows"), rate, left)
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
     with progress if sys.stderr.isatty() else nullcontext():
         task = progress.add_task("", total=total, rows=0)
         before = rows = 0
 
-        def read(source: Source, columns: Sequence[str], sparse: Collection[str]) -> Iterator[Part]:
+        def read(source: Source, columns: Sequence[str], sparse: Collection[str]) -> Iterator[Chunk]:
             nonlocal before, rows
-            for part in readers.read(source, columns, sparse):
-                yield part
-                rows += part.rows.num_rows
-                progress.update(
-                    task,
-                    description=printable(source.path.name, 40),
-                    completed=before + part.position,
-                    rows=rows,
-                )
+            name = printable(source.path.name, 40)
+            for chunk in readers.read(source, columns, sparse):
+                yield chunk
+                rows += chunk.rows.num_rows
+                progress.update(task, description=name, completed=before + chunk.position, rows=rows)
             before += source.size or 0
 
         yield read

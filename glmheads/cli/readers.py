@@ -1,7 +1,7 @@
 """Sources as streams of record batches, in memory that does not grow with the file.
 
-A format is a function in `_FORMATS`: from a source and the columns that are wanted to record batches of these, each
-with about how many bytes of the file have been read.
+A format is a function in `_FORMATS`: it takes a source and the columns to read, and yields record batches of these
+columns, each with about how many bytes of the file have been read.
 """
 
 import csv
@@ -23,7 +23,7 @@ import pyarrow.parquet
 from glmheads.cli.errors import DataError, named
 from glmheads.cli.sources import PIPE, DataFormat, Source
 
-__all__ = ["ROWS", "Part", "read"]
+__all__ = ["ROWS", "Chunk", "read"]
 
 ROWS = 65_536
 """Most rows of a batch."""
@@ -34,7 +34,7 @@ _Batches = Iterator[tuple[pa.RecordBatch, int]]
 
 
 @dataclass(frozen=True)
-class Part:
+class Chunk:
     """Consecutive rows of a source.
 
     Attributes
@@ -54,7 +54,7 @@ class Part:
     position: int
 
 
-def read(source: Source, columns: Sequence[str], sparse: Collection[str] = ()) -> Iterator[Part]:
+def read(source: Source, columns: Sequence[str], sparse: Collection[str] = ()) -> Iterator[Chunk]:
     """The rows of a source.
 
     Parameters
@@ -72,8 +72,8 @@ def read(source: Source, columns: Sequence[str], sparse: Collection[str] = ()) -
     """
     row = 1
     with named(source):
-        for batch, position in _in_step(_FORMATS[source.format](source, columns, sparse)):
-            yield Part(source, row, batch, position)
+        for batch, position in _rebatched(_FORMATS[source.format](source, columns, sparse)):
+            yield Chunk(source, row, batch, position)
             row += batch.num_rows
         if source.size is not None and source.path.stat().st_size != source.size:
             raise DataError(f"{source}: has changed while it was read: evaluate a copy")
@@ -81,25 +81,25 @@ def read(source: Source, columns: Sequence[str], sparse: Collection[str] = ()) -
         raise DataError(f"{source}: is empty: it has no rows")
 
 
-def _in_step(batches: _Batches) -> _Batches:
+def _rebatched(batches: _Batches) -> _Batches:
     """The same rows in batches of `ROWS`, the last one shorter: a head takes few large batches fastest."""
-    waiting: list[pa.RecordBatch] = []
+    pending: list[pa.RecordBatch] = []
     count = position = 0
     for batch, position in batches:
-        if waiting and batch.schema != waiting[0].schema:
-            # JSON lines: what was a number may be text from here on
-            yield pa.concat_batches(waiting), position
-            waiting, count = [], 0
-        waiting.append(batch)
+        if pending and batch.schema != pending[0].schema:
+            # JSON lines: a column of numbers may hold text from here on
+            yield pa.concat_batches(pending), position
+            pending, count = [], 0
+        pending.append(batch)
         count += batch.num_rows
         if count >= ROWS:
-            rows = pa.concat_batches(waiting)
+            rows = pa.concat_batches(pending)
             whole = count - count % ROWS
             for start in range(0, whole, ROWS):
                 yield rows.slice(start, ROWS), position
-            waiting, count = [rows.slice(whole)], count - whole
+            pending, count = [rows.slice(whole)], count - whole
     if count:
-        yield pa.concat_batches(waiting), position
+        yield pa.concat_batches(pending), position
 
 
 def _check_columns(source: Source, names: Sequence[str], columns: Sequence[str]) -> None:
@@ -120,12 +120,8 @@ def _delimiter_hint(source: Source, names: Sequence[str]) -> str:
     if source.format is not DataFormat.CSV or len(names) > 1:
         return ""
     other = next((mark for mark in ";\t|, " if mark != source.delimiter and mark in names[0]), None)
-    return (
-        "" if other is None else f". Is it separated by {other!r}? Then say --delimiter {_OPTION.get(other, other)!r}"
-    )
-
-
-_OPTION = {"\t": "tab", " ": " "}
+    option = "tab" if other == "\t" else other
+    return "" if other is None else f". Is it separated by {other!r}? Then say --delimiter {option!r}"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -144,7 +140,7 @@ _MAGIC = {
 """How files start that are no text."""
 
 
-def _raw(source: Source) -> pa.NativeFile:
+def _open(source: Source) -> pa.NativeFile:
     if str(source.path) == PIPE:
         if sys.stdin is None:
             raise DataError(f"{source}: is closed")
@@ -154,49 +150,48 @@ def _raw(source: Source) -> pa.NativeFile:
     return pa.OSFile(str(source.path))
 
 
-def _done(source: Source, raw: pa.NativeFile) -> None:
-    """Close what was opened here."""
+def _close(source: Source, file: pa.NativeFile) -> None:
+    """Close the file, but not the standard input."""
     if str(source.path) != PIPE:
-        raw.close()
+        file.close()
 
 
 class _Text:
-    """The bytes of a text file, of which the first block can be looked at before they are read."""
+    """The bytes of a text file, whose first block, `head`, is known before they are read."""
 
     closed = False  # as pyarrow asks of a file
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._is_at_end = False
-        self._raw = _raw(source)
-        self._stream = self._raw
+        self._file = self._stream = _open(source)
         if source.compression is not None:
-            self._stream = pa.CompressedInputStream(self._raw, source.compression)
+            self._stream = pa.CompressedInputStream(self._file, source.compression)
         self._position = 0
-        self._head = b""
-        while len(self._head) < _BLOCK and (more := self._stream.read(_BLOCK - len(self._head))):
-            self._head += more
-        if not self._head:
+        self._is_at_end = False
+        self.head = b""
+        while len(self.head) < _BLOCK and (more := self._stream.read(_BLOCK - len(self.head))):
+            self.head += more
+        self._unread = self.head
+        if not self.head:
             raise DataError(f"{source}: is empty")
-        if self._head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        if self.head.startswith((b"\xff\xfe", b"\xfe\xff")):
             raise DataError(f"{source}: is not UTF-8 text but UTF-16: save it as UTF-8")
-        kind = next((kind for magic, kind in _MAGIC.items() if self._head.startswith(magic)), None)
+        kind = next((kind for magic, kind in _MAGIC.items() if self.head.startswith(magic)), None)
         if kind is not None:
             raise DataError(f"{source}: is {kind}; what it is called, or --input-format, says otherwise")
-        self.head = self._head
 
     def read(self, size: int) -> bytes:
-        """Not more than so many bytes; none at the end."""
-        if self._head:
-            found, self._head = self._head[:size], self._head[size:]
+        """At most so many bytes; none at the end."""
+        if self._unread:
+            block, self._unread = self._unread[:size], self._unread[size:]
         else:
-            found = self._stream.read(size) if not self._is_at_end else b""
+            block = b"" if self._is_at_end else self._stream.read(size)
         with suppress(OSError, ValueError, pa.ArrowException):
-            self._position = self._raw.tell()
-        if not found and not self._is_at_end:
+            self._position = self._file.tell()
+        if not block and not self._is_at_end:
             self._is_at_end = True
-            _done(self._source, self._raw)
-        return found
+            _close(self._source, self._file)
+        return block
 
     def tell(self) -> int:
         """About how many bytes of the file have been read."""
@@ -235,9 +230,9 @@ def _csv_batches(source: Source, columns: Sequence[str], sparse: Collection[str]
     except pa.ArrowInvalid as error:
         length = _WRONG_LENGTH.search(str(error))
         if length:
-            number, expected, found, text = length.groups()
+            number, expected, count, text = length.groups()
             raise DataError(
-                f"{source}, row {int(number) - 1}: has {found} columns, not {expected}: {reprlib.repr(text)}"
+                f"{source}, row {int(number) - 1}: has {count} columns, not {expected}: {reprlib.repr(text)}"
             ) from error
         if "straddl" in str(error):
             raise DataError(
@@ -310,20 +305,22 @@ def _objects(source: Source, block: bytes, row: int, columns: Sequence[str]) -> 
             return pa.RecordBatch.from_arrays(
                 [pa.concat_arrays(table.column(name).chunks) for name in columns], list(columns)
             )
-    rows = [_object(source, line, row + i) for i, line in enumerate(filter(bytes.strip, block.split(b"\n")))]
-    return pa.RecordBatch.from_arrays([_array([found.get(name) for found in rows]) for name in columns], list(columns))
+    objects = [_object(source, line, row + i) for i, line in enumerate(filter(bytes.strip, block.split(b"\n")))]
+    return pa.RecordBatch.from_arrays(
+        [_array([value.get(name) for value in objects]) for name in columns], list(columns)
+    )
 
 
 def _object(source: Source, line: bytes, row: int) -> dict[str, Any]:
     try:
-        found = json.loads(line.decode("utf-8"))
+        value = json.loads(line.decode("utf-8"))
     except UnicodeError as error:
         raise DataError(f"{source}, row {row}: is not UTF-8 text") from error
     except (ValueError, RecursionError) as error:
         raise DataError(f"{source}, row {row}: is not JSON: {reprlib.repr(line.decode().strip())}") from error
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise DataError(f"{source}, row {row}: is no object {{...}}: {reprlib.repr(line.decode().strip())}")
-    return found
+    return value
 
 
 def _type(value: Any) -> pa.DataType:
@@ -345,7 +342,8 @@ def _array(values: list[Any]) -> pa.Array:
 
 
 def _parquet_batches(source: Source, columns: Sequence[str], sparse: Collection[str]) -> _Batches:
-    _refuse_pipe(source, "Parquet")
+    if source.size is None:
+        raise DataError(f"{source}: a Parquet file is read from its end and can't come through a pipe: save it first")
     done = 0
     # without a buffer, or with pre_buffer, a whole row group is in memory
     options: dict[str, Any] = {"buffer_size": _BUFFER, "pre_buffer": False, "page_checksum_verification": True}
@@ -353,54 +351,29 @@ def _parquet_batches(source: Source, columns: Sequence[str], sparse: Collection[
         _check_columns(source, list(file.schema_arrow.names), columns)
         for batch in file.iter_batches(ROWS, columns=list(columns)):
             done += batch.num_rows
-            yield batch.select(list(columns)), (source.size or 0) * done // file.metadata.num_rows
+            yield batch.select(list(columns)), source.size * done // file.metadata.num_rows
 
 
 def _arrow_batches(source: Source, columns: Sequence[str], sparse: Collection[str]) -> _Batches:
-    """The batches of a file or of a stream, whichever it starts like."""
-    is_file = False
-    if source.size is not None:
-        with source.path.open("rb") as start:
-            is_file = start.read(6) == b"ARROW1"
-    file = _raw(source)
-    yield from (_file_batches if is_file else _stream_batches)(source, file, columns)
-    _done(source, file)
-
-
-def _file_batches(source: Source, file: pa.NativeFile, columns: Sequence[str]) -> _Batches:
-    names = pa.ipc.open_file(file).schema.names
-    _check_columns(source, names, columns)
-    batches = pa.ipc.open_file(file, options=_only(names, columns))
-    for index in range(batches.num_record_batches):
-        batch = batches.get_batch(index)
-        yield _checked(batch, columns), (source.size or 0) * (index + 1) // batches.num_record_batches
-
-
-def _stream_batches(source: Source, file: pa.NativeFile, columns: Sequence[str]) -> _Batches:
-    stream = pa.ipc.open_stream(file)
-    names = stream.schema.names
-    _check_columns(source, names, columns)
-    if source.size is not None:
+    """The batches of a file or of a stream, as its first bytes tell."""
+    file, size = _open(source), source.size
+    is_file = size is not None and file.read(6) == b"ARROW1"
+    open_reader = pa.ipc.open_file if is_file else pa.ipc.open_stream
+    if size is not None:
         file.seek(0)
-        stream = pa.ipc.open_stream(file, options=_only(names, columns))
-    for batch in stream:
-        yield _checked(batch, columns), 0 if source.size is None else file.tell()
-
-
-def _only(names: Sequence[str], columns: Sequence[str]) -> pa.ipc.IpcReadOptions:
-    return pa.ipc.IpcReadOptions(included_fields=sorted(names.index(column) for column in columns))
-
-
-def _checked(batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
-    """The columns of a batch, whose buffers nobody has looked at yet."""
-    batch = batch.select(list(columns))
-    batch.validate(full=True)
-    return batch
-
-
-def _refuse_pipe(source: Source, what: str) -> None:
-    if source.size is None:
-        raise DataError(f"{source}: a {what} file is read from its end and can't come through a pipe: save it first")
+    reader = open_reader(file)
+    names = reader.schema.names
+    _check_columns(source, names, columns)
+    if size is not None:  # a pipe can't be opened again: all its columns are read
+        file.seek(0)
+        wanted = sorted(names.index(column) for column in columns)
+        reader = open_reader(file, options=pa.ipc.IpcReadOptions(included_fields=wanted))
+    count = reader.num_record_batches if is_file else 0
+    for index, batch in enumerate(map(reader.get_batch, range(count)) if is_file else reader, 1):
+        batch = batch.select(list(columns))
+        batch.validate(full=True)  # nobody has looked at its buffers yet
+        yield batch, 0 if size is None else size * index // count if is_file else file.tell()
+    _close(source, file)
 
 
 _FORMATS: dict[DataFormat, Callable[[Source, Sequence[str], Collection[str]], _Batches]] = {

@@ -1,14 +1,14 @@
-"""What one evaluation found, or two of the same examples, as text."""
+"""The results of one evaluation, or of two models on the same examples, as text."""
 
 import csv
 import io
 import json
 import math
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import Any, NamedTuple
 
 from rich import box
 from rich.cells import cell_len
@@ -17,15 +17,15 @@ from rich.table import Table
 from rich.text import Text
 
 from glmheads.cli.errors import printable
-from glmheads.display import rounded
-from glmheads.evaluation import Evaluation, Key
+from glmheads.display import number
+from glmheads.evaluation import Evaluation
+from glmheads.evaluation.rows import Group, Row, groups, number_cells, slice_table
 from glmheads.names import MetricKeys
 
 __all__ = ["FORMATS", "Report", "as_csv", "as_json", "as_markdown", "as_table"]
 
-_DIGITS = 6
-_WIDE = 160  # of what no terminal limits
-_LONGEST = 40  # of a word in a table
+_WIDE = 160  # columns, where no terminal limits them
+_LONGEST = 40  # characters of a name or a value in a table
 
 _HIGHER_IS_BETTER = {
     MetricKeys.ACCURACY,
@@ -48,13 +48,13 @@ _LOWER_IS_BETTER = {
 
 @dataclass(frozen=True)
 class Report:
-    """What is reported.
+    """The results to show.
 
     Attributes
     ----------
     head : str
     models : tuple of str
-        What the evaluations are called.
+        The names of the evaluations.
     evaluations : tuple of Evaluation
         One, or two of the same examples.
     """
@@ -64,66 +64,33 @@ class Report:
     evaluations: tuple[Evaluation, ...]
 
     @property
-    def whole(self) -> "Piece":
-        """All examples."""
-        return Piece("whole", (), self.evaluations)
-
-    @property
     def by(self) -> tuple[str, ...]:
-        """The columns that tell slices."""
+        """The columns that define the slices."""
         return self.evaluations[0].by
 
-    def slices(self) -> "Iterator[Piece]":
-        """The slices, and at last those together that are too small to be reported one by one."""
-        slices = [evaluation.slices for evaluation in self.evaluations]
-        for key in slices[0]:
-            yield Piece("slice", key, tuple(found[key] for found in slices))
-        others = tuple(evaluation.other for evaluation in self.evaluations)
-        if others[0] is not None:
-            yield Piece("other", (), tuple(other for other in others if other is not None))
+    def sections(self) -> "Iterator[Section]":
+        """The whole, the slices, and at last those that are too small to be reported one by one, as one section."""
+        for models in zip(*map(groups, self.evaluations), strict=True):
+            rows = [group.rows for group in models]
+            if len(rows) == 2:
+                rows.append({metric: _difference(rows[0][metric], rows[1][metric]) for metric in rows[0]})
+            yield Section(_for_terminal(models[0]), rows)
 
 
-@dataclass(frozen=True)
-class Piece:
-    """Some of the examples: all, a slice, or the slices that are too small.
+class Section(NamedTuple):
+    """A group of examples, with rows by metric: of the model, or of the first, the second, and their difference."""
 
-    Attributes
-    ----------
-    part : str
-        ``"whole"``, ``"slice"`` or ``"other"``
-    key : tuple
-        Of a slice.
-    evaluations : tuple of Evaluation
-    """
+    group: Group
+    rows: list[dict[str, Row]]
 
-    part: str
-    key: Key
-    evaluations: tuple[Evaluation, ...]
 
-    @property
-    def examples(self) -> int:
-        """How many there are."""
-        return self.evaluations[0].count
-
-    def difference(self, metric: str) -> float:
-        """By how much the second model's metric is above the first one's."""
-        first, second = (evaluation.results[metric] for evaluation in self.evaluations)
-        return 0.0 if first == second else second - first
-
-    def difference_bounds(self, metric: str) -> tuple[float, float] | None:
-        """Bounds of the difference, where the metric has any."""
-        first, second = (evaluation.bounds.get(metric) for evaluation in self.evaluations)
-        return None if first is None or second is None else (second[0] - first[1], second[1] - first[0])
-
-    def style(self, metric: str) -> str:
-        """Green if the second model is better, red if it is worse; none where that can't be said."""
-        low, high = self.difference_bounds(metric) or (self.difference(metric),) * 2
-        base = metric.partition("/")[0]
-        if base in _LOWER_IS_BETTER:
-            low, high = -high, -low
-        elif base not in _HIGHER_IS_BETTER:
-            return ""
-        return "green" if low > 0 else "red" if high < 0 else ""
+def _difference(first: Row, second: Row) -> Row:
+    """The row of the second model minus that of the first."""
+    value = 0.0 if first["value"] == second["value"] else second["value"] - first["value"]
+    lower = upper = None
+    if first["lower_bound"] is not None and second["lower_bound"] is not None:
+        lower, upper = second["lower_bound"] - first["upper_bound"], second["upper_bound"] - first["lower_bound"]
+    return {"metric": first["metric"], "value": value, "lower_bound": lower, "upper_bound": upper}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -131,47 +98,44 @@ class Piece:
 
 
 def as_json(report: Report, *, width: int | None = None) -> str:
-    """The report as JSON, numbers in full; what JSON has no number for (NaN, infinity) is null."""
+    """The report as JSON, numbers in full; NaN and infinity, which JSON does not have, are null."""
     first = report.evaluations[0]
-    slices = list(report.slices())
+    whole, *sections = report.sections()
     content = {
         "head": report.head,
         "name": first.head.name,
         "models": report.models,
         "files": first.sources,
-        **_numbers(report.whole),
+        **_json_numbers(whole),
         "by": report.by,
         "min_count": first.min_count,
         "slices": [
-            {"key": {name: _key(value) for name, value in zip(report.by, piece.key, strict=True)}, **_numbers(piece)}
-            for piece in slices
-            if piece.part == "slice"
+            {"key": {name: _json_key(value) for name, value in section.group.key.items()}, **_json_numbers(section)}
+            for section in sections
+            if section.group.kind == "slice"
         ],
-        "other": next(
-            (
-                {"slices": len(piece.evaluations[0].all_slices), **_numbers(piece)}
-                for piece in slices
-                if piece.part == "other"
-            ),
-            None,
-        ),
+        "other": None,
     }
+    if sections and sections[-1].group.kind == "other":
+        content["other"] = {"slices": len(sections[-1].group.evaluation.all_slices), **_json_numbers(sections[-1])}
     return json.dumps(content, indent=2, allow_nan=False)
 
 
-def _numbers(piece: Piece) -> dict[str, Any]:
-    first, *others = map(_metrics, piece.evaluations)
-    found: dict[str, Any] = {"examples": piece.examples, **first}
+def _json_numbers(section: Section) -> dict[str, Any]:
+    first, *others = section.rows
+    numbers = {"examples": section.group.evaluation.count, **_json_rows(first)}
     if others:
-        found["compared"] = others[0]
-        found["difference"] = {key: _finite(piece.difference(key)) for key in first["metrics"]}
-    return found
+        second, difference = others
+        numbers["compared"] = _json_rows(second)
+        numbers["difference"] = {metric: _finite(row["value"]) for metric, row in difference.items()}
+    return numbers
 
 
-def _metrics(evaluation: Evaluation) -> dict[str, Any]:
+def _json_rows(rows: dict[str, Row]) -> dict[str, Any]:
+    bounds = {metric: (row["lower_bound"], row["upper_bound"]) for metric, row in rows.items()}
     return {
-        "metrics": {key: _finite(value) for key, value in evaluation.results.items()},
-        "bounds": {key: [_finite(bound) for bound in bounds] for key, bounds in evaluation.bounds.items()},
+        "metrics": {metric: _finite(row["value"]) for metric, row in rows.items()},
+        "bounds": {metric: [_finite(low), _finite(high)] for metric, (low, high) in bounds.items() if low is not None},
     }
 
 
@@ -179,7 +143,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _key(value: Any) -> Any:
+def _json_key(value: Any) -> Any:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -191,15 +155,12 @@ def as_csv(report: Report, *, width: int | None = None) -> str:
     if len(report.models) == 2:
         header += ["compared", "compared_at_least", "compared_at_most", "difference"]
     writer.writerow(header)
-    for piece in (report.whole, *report.slices()):
-        key = piece.key or ("",) * len(report.by)
-        for metric in piece.evaluations[0].results:
-            numbers: list[Any] = []
-            for evaluation in piece.evaluations:
-                numbers += [evaluation.results[metric], *evaluation.bounds.get(metric, ("", ""))]
-            if len(piece.evaluations) == 2:
-                numbers.append(piece.difference(metric))
-            writer.writerow([piece.part, *key, piece.examples, metric, *numbers])
+    for group, rows in report.sections():
+        key = list(group.key.values()) or [""] * len(report.by)
+        for metric in rows[0]:
+            numbers = [of_model[metric][f] for of_model in rows for f in ("value", "lower_bound", "upper_bound")]
+            cells = [group.kind, *key, group.evaluation.count, metric, *numbers]
+            writer.writerow(cells[: len(header)])  # without the bounds of the difference
     return file.getvalue().removesuffix("\n")
 
 
@@ -207,26 +168,18 @@ def as_csv(report: Report, *, width: int | None = None) -> str:
 # For people
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """A table of text and its style.
-
-    Attributes
-    ----------
-    title : str
-    headers : list of str
-    rows : list of rows
-    words : int
-        How many columns, the first ones, hold no numbers.
-    stay : int
-        How many columns, the first ones, say what a row is: they are repeated where a table is too wide.
-    """
+class _Grid(NamedTuple):
+    """A table of text."""
 
     title: str
-    headers: list[str]
-    rows: list[list[tuple[str, str]]]
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
     words: int
-    stay: int
+    """How many columns, the first ones, hold words and not numbers."""
+    fixed: int
+    """How many columns, the first ones, tell the rows apart: they are repeated where a table is too wide."""
+    styles: Sequence[str] = ()
+    """Of the difference in each row, which is the third number."""
 
 
 def as_table(report: Report, *, width: int | None = None) -> str:
@@ -234,12 +187,11 @@ def as_table(report: Report, *, width: int | None = None) -> str:
     console = Console() if width is None else Console(width=width, color_system=None, force_terminal=False)
     if width is None and not console.is_terminal:
         console = Console(width=_WIDE)
-    lines = [_title(report)]
     with console.capture() as captured:
         for grid in _grids(report):
-            for block in _blocks(grid, console.width):
-                console.print(_table(block))
-    lines += captured.get().splitlines()
+            for columns in _blocks(grid, console.width):
+                console.print(_table(grid, columns))
+    lines = [_title(report), *captured.get().splitlines()]
     return "\n".join(line.rstrip() for line in lines).rstrip()
 
 
@@ -247,11 +199,10 @@ def as_markdown(report: Report, *, width: int | None = None) -> str:
     """The report as tables of Markdown, numbers as in `as_table`."""
     lines = [_escaped(_title(report))]
     for grid in _grids(report):
-        rows = [[_escaped(cell) for cell, _ in row] + [""] * (len(grid.headers) - len(row)) for row in grid.rows]
-        marks = ["---" if index < grid.words else "---:" for index in range(len(grid.headers))]
-        header = [_escaped(header) for header in grid.headers]
+        marks = ["---" if index < grid.words else "---:" for index in range(len(grid.header))]
         lines += ["", *([f"**{_escaped(grid.title)}**", ""] if grid.title else [])]
-        lines += [*(f"| {' | '.join(row)} |" for row in (header, marks, *rows))]
+        lines += [f"| {' | '.join(row)} |" for row in (map(_escaped, grid.header), marks)]
+        lines += [f"| {' | '.join(map(_escaped, row))} |" for row in grid.rows]
     return "\n".join(lines)
 
 
@@ -267,99 +218,86 @@ def _title(report: Report) -> str:
 
 
 def _grids(report: Report) -> Iterator[_Grid]:
-    whole = report.whole
-    metrics = list(whole.evaluations[0].results)
+    """The metrics of the whole and, with slices, one table of them or, for two models, one for each metric."""
+    whole, *_ = sections = list(report.sections())
+    metrics = list(whole.rows[0])
     two = len(report.models) == 2
-    rows = [[(metric, ""), *_cells(whole, metric, bounds=True)] for metric in metrics]
-    yield _Grid("", ["metric", *_headers(report, bool(whole.evaluations[0].bounds))], rows, words=1, stay=1)
-    if not report.by:
-        return
-    pieces = [whole, *report.slices()]
-    keys = [[(cell, "") for cell in _key_cells(report, piece)] for piece in pieces]
-    words = len(report.by)
-    header = [*map(_word, report.by), "examples"]
-    if not two:
-        rows = [[*key, *(_cells(piece, m)[0] for m in metrics)] for key, piece in zip(keys, pieces, strict=True)]
-        yield _Grid("", [*header, *metrics], rows, words, stay=words + 1)
-        return
-    for metric in metrics:
-        rows = [[*key, *_cells(piece, metric, bounds=True)] for key, piece in zip(keys, pieces, strict=True)]
-        headers = [*header, *_headers(report, metric in whole.evaluations[0].bounds)]
-        yield _Grid(metric, headers, rows, words, stay=words + 1)
+    values = [*map(_word, report.models), "difference"] if two else ["value"]
+    yield _number_grid("", ["metric"], values, [([printable(metric)], whole, metric) for metric in metrics])
+    by = list(map(_word, report.by))
+    if by and not two:
+        table = slice_table((section.group for section in sections), by, metrics, keep_zeros=True)
+        yield _Grid("", *table, fixed=table.words + 1)
+    elif by:
+        labels = [[*section.group.cells, f"{section.group.evaluation.count:,}"] for section in sections]
+        for metric in metrics:
+            lines = [(cells, section, metric) for cells, section in zip(labels, sections, strict=True)]
+            yield _number_grid(metric, [*by, "examples"], values, lines)
 
 
-def _headers(report: Report, bounds: bool) -> list[str]:
-    values = [*map(_word, report.models), "difference"] if len(report.models) == 2 else ["value"]
-    return [*values, "at least", "at most"] if bounds else values
+def _for_terminal(group: Group) -> Group:
+    """The group with cells that a terminal shows as they are."""
+    cells = [_word(cell) for cell in group.cells]
+    if group.kind == "other":
+        cells[0] = cells[0].replace("(other: 1 slices)", "(other: 1 slice)")
+    return group._replace(cells=cells)
 
 
-def _key_cells(report: Report, piece: Piece) -> list[str]:
-    """What a row of slices is of."""
-    if piece.part == "slice":
-        key = ["(missing)" if value is None else _word(str(value)) for value in piece.key]
-    else:
-        count = len(piece.evaluations[0].all_slices)
-        other = f"(other: {count:,} slice{'s' * (count > 1)})"
-        key = ["(all)" if piece.part == "whole" else other, *[""] * (len(report.by) - 1)]
-    return [*key, f"{piece.examples:,}"]
+def _number_grid(
+    title: str, words: list[str], values: list[str], lines: Sequence[tuple[list[str], Section, str]]
+) -> _Grid:
+    """A line for each section and metric: its words, the value of each model, the difference of two, and its bounds."""
+    rows, styles = [], []
+    for cells, section, metric in lines:
+        *models, last = [of_model[metric] for of_model in section.rows]
+        numbers = [number(row["value"], keep_zeros=True) for row in models]
+        rows.append([*cells, *numbers, *number_cells(last, keep_zeros=True)])
+        styles.append(_style(last) if models else "")
+    header = [*words, *values, "at least", "at most"]
+    width = len(header) if any(row[-1] for row in rows) else len(header) - 2
+    fixed = len(words)
+    return _Grid(title, header[:width], [row[:width] for row in rows], max(1, fixed - 1), fixed, styles)
 
 
-def _cells(piece: Piece, metric: str, *, bounds: bool = False) -> list[tuple[str, str]]:
-    """A metric of each model, the difference of two, and the bounds of the last of these, if wanted and there."""
-    first = piece.evaluations[0]
-    cells = [(_rounded(evaluation.results[metric]), "") for evaluation in piece.evaluations]
-    found = first.bounds.get(metric)
-    if len(cells) == 2:
-        cells.append((_rounded(piece.difference(metric)), piece.style(metric)))
-        found = piece.difference_bounds(metric)
-    if bounds and found is not None:
-        cells += [(_rounded(found[0], ROUND_FLOOR), ""), (_rounded(found[1], ROUND_CEILING), "")]
-    return cells
+def _style(difference: Row) -> str:
+    """Green if the second model is better, red if it is worse; none where the bounds leave that open."""
+    low, high = difference["lower_bound"], difference["upper_bound"]
+    if low is None:
+        low = high = difference["value"]
+    base = difference["metric"].partition("/")[0]
+    if base in _LOWER_IS_BETTER:
+        low, high = -high, -low
+    elif base not in _HIGHER_IS_BETTER:
+        return ""
+    return "green" if low > 0 else "red" if high < 0 else ""
 
 
 def _word(text: str) -> str:
     return printable(text, _LONGEST)
 
 
-def _blocks(grid: _Grid, width: int) -> Iterator[_Grid]:
-    """The grid in parts that fit the width, each with the columns that say what a row is."""
-    grid = replace(grid, rows=[row + [("", "")] * (len(grid.headers) - len(row)) for row in grid.rows])
-    columns = list(zip(*([(header, "") for header in grid.headers], *grid.rows), strict=True))
-    widths = [max(cell_len(cell) for cell, _ in column) + 3 for column in columns]
-    if sum(widths) + 2 <= width:
-        yield grid
-        return
-    room = width - 2 - sum(widths[: grid.stay])
-    at = grid.stay
-    while at < len(columns):
-        end = at + 1
-        while end < len(columns) and sum(widths[at : end + 1]) <= room:
-            end += 1
-        chosen = [*range(grid.stay), *range(at, end)]
-        rows = [[row[i] for i in chosen] for row in grid.rows]
-        yield replace(grid, headers=[grid.headers[i] for i in chosen], rows=rows)
-        at = end
+def _blocks(grid: _Grid, width: int) -> Iterator[list[int]]:
+    """The columns in blocks that fit the width, each with the columns that tell the rows apart."""
+    widths = [max(map(cell_len, column)) + 3 for column in zip(grid.header, *grid.rows, strict=True)]
+    fixed, columns = list(range(grid.fixed)), range(grid.fixed, len(widths))
+    room = width - 2 - sum(widths[: grid.fixed])
+    block: list[int] = []
+    for column in columns:
+        if block and sum(widths[i] for i in [*block, column]) > room:
+            yield [*fixed, *block]
+            block = []
+        block.append(column)
+    yield [*fixed, *block]
 
 
-def _table(grid: _Grid) -> Table:
+def _table(grid: _Grid, columns: Sequence[int]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=Text(grid.title) if grid.title else None, title_justify="left")
-    for index, header in enumerate(grid.headers):
-        table.add_column(Text(header), justify="left" if index < grid.words else "right")
-    for row in grid.rows:
-        table.add_row(*(Text(cell, style=style) for cell, style in row))
+    for index in columns:
+        table.add_column(Text(grid.header[index]), justify="left" if index < grid.words else "right")
+    for row, style in zip_longest(grid.rows, grid.styles, fillvalue=""):
+        table.add_row(*(Text(row[index], style=style if index == grid.fixed + 2 else "") for index in columns))
     return table
 
 
-def _rounded(value: float | None, rounding: str = ROUND_HALF_EVEN) -> str:
-    if value is None or not math.isfinite(value):
-        return "" if value is None else str(value)
-    return f"{rounded(value, _DIGITS, rounding):#.{_DIGITS}g}"
-
-
-FORMATS: dict[str, Callable[..., str]] = {
-    "table": as_table,
-    "markdown": as_markdown,
-    "json": as_json,
-    "csv": as_csv,
-}
+FORMATS: dict[str, Callable[..., str]] = {"table": as_table, "markdown": as_markdown, "json": as_json, "csv": as_csv}
 """Formats by name."""

@@ -1,4 +1,4 @@
-"""From the arguments of a command to the files that it reads: files, directories, patterns and pipes."""
+"""The files that a command reads: from arguments that name files, directories, patterns and pipes."""
 
 import glob
 import os
@@ -13,7 +13,7 @@ from glmheads.cli.errors import DataError, UsageError, named
 __all__ = ["PIPE", "DataFormat", "Source", "find", "matching", "refuse_twice"]
 
 PIPE = "-"
-"""The argument that is the standard input, and how whatever comes through a pipe is recorded."""
+"""The argument that is the standard input, and the identity of all pipes."""
 
 
 class DataFormat(StrEnum):
@@ -36,11 +36,12 @@ _ENDINGS = {
 }
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 _TEXT = (DataFormat.CSV, DataFormat.JSONL)
+_KNOWN = f"{', '.join(_ENDINGS)}, {' or '.join(f'.csv{ending}' for ending in _COMPRESSIONS)}"
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where data come from, and how they are read.
+    """A file or a pipe, and how it is read.
 
     Attributes
     ----------
@@ -50,11 +51,11 @@ class Source:
     compression : str or None
         As pyarrow calls it.
     size : int or None
-        Of the file, in bytes; None of a pipe.
+        Of the file, in bytes; None for a pipe.
     delimiter : str
         Of a CSV file.
     may_be_empty : bool
-        Whether a file without rows is in order, as one of many in a directory is.
+        Whether a file without rows is allowed, as one of many in a directory is.
     """
 
     path: Path
@@ -65,8 +66,8 @@ class Source:
     may_be_empty: bool = False
 
     @property
-    def record(self) -> str:
-        """What tells it from others, on this machine: the whole path. Nothing does of a pipe."""
+    def identity(self) -> str:
+        """The full path, which identifies the file on this machine; a pipe has no identity of its own."""
         return PIPE if self.size is None else os.path.realpath(self.path)
 
     def __str__(self) -> str:
@@ -74,30 +75,26 @@ class Source:
 
 
 def find(arguments: Sequence[Path], format_: DataFormat | None, delimiter: str | None) -> list[Source]:
-    """What the arguments name: a directory stands for all files of a known format in it and below, a pattern that is
-    no file's name for what matches it.
+    """The files that the arguments name: for a directory all files of a known format in it and below, for a pattern
+    that is not a file's name all files that match.
 
     Parameters
     ----------
     arguments : sequence of Path
     format_ : DataFormat, optional
-        Of what has no name that says it.
+        Of files whose names do not tell it.
     delimiter : str, optional
-        Of CSV files; a comma, or a tab in .tsv files.
+        Of CSV files; a comma, or a tab in .tsv files, if not given.
 
     Raises
     ------
     DataError
         If something is missing, neither file nor directory, empty, or of an unknown format.
     """
-    found: list[Source] = []
-    for argument in arguments:
-        for path in matching(argument):
-            if path.is_dir():
-                found += _below(path, format_)
-            else:
-                found.append(_source(path, format_))
-    return found if delimiter is None else [replace(source, delimiter=delimiter) for source in found]
+    sources: list[Source] = []
+    for path in (path for argument in arguments for path in matching(argument)):
+        sources += _below(path, format_) if path.is_dir() else [_source(path, format_)]
+    return sources if delimiter is None else [replace(source, delimiter=delimiter) for source in sources]
 
 
 def matching(argument: Path) -> list[Path]:
@@ -113,15 +110,14 @@ def matching(argument: Path) -> list[Path]:
 
 def _below(directory: Path, format_: DataFormat | None) -> list[Source]:
     with named(directory):
-        paths = sorted(_walk(directory))
-    found = [replace(_source(path, format_), may_be_empty=True) for path in paths if _kind(path) is not None]
-    if not found:
-        raise DataError(f"{directory}: has no files to read; their names must end in {_endings()}")
-    return found
+        paths = sorted(path for path in _walk(directory) if _kind(path) is not None)
+    if not paths:
+        raise DataError(f"{directory}: has no files to read; their names must end in {_KNOWN}")
+    return [replace(_source(path, format_), may_be_empty=True) for path in paths]
 
 
 def _walk(directory: Path) -> Iterator[Path]:
-    """The regular files below a directory but what is hidden, also as Spark and others hide it, by an underscore."""
+    """The regular files below a directory but hidden ones, which by Spark's convention may start with an underscore."""
 
     def fail(error: OSError) -> None:
         raise DataError(f"{error.filename}: {os.strerror(error.errno or 0)}")
@@ -129,14 +125,15 @@ def _walk(directory: Path) -> Iterator[Path]:
     seen = set()
     for folder, folders, files in os.walk(directory, onerror=fail, followlinks=True):
         seen.add(os.path.realpath(folder))
-        hidden = (".", "_")
         # a link may lead back to where it is
-        folders[:] = [
-            name for name in folders if not name.startswith(hidden) and os.path.realpath(f"{folder}/{name}") not in seen
-        ]
-        paths = (Path(folder, name) for name in files if not name.startswith(hidden))
-        # a link that leads nowhere is an error later on, and no file that is silently left out
+        folders[:] = [name for name in _visible(folders) if os.path.realpath(f"{folder}/{name}") not in seen]
+        paths = (Path(folder, name) for name in _visible(files))
+        # a link that leads nowhere is an error later on; the file must not be left out silently
         yield from (path for path in paths if path.is_file() or not path.exists())
+
+
+def _visible(names: Sequence[str]) -> list[str]:
+    return [name for name in names if not name.startswith((".", "_"))]
 
 
 def _kind(path: Path) -> tuple[DataFormat, str | None, str] | None:
@@ -162,37 +159,28 @@ def _source(path: Path, format_: DataFormat | None) -> Source:
             raise DataError(f"{path}: is empty")
     kind = _kind(path)
     if kind is None and format_ is not None:
-        compression = _COMPRESSIONS.get(path.suffix.lower()) if format_ in _TEXT else None
-        kind = format_, compression, ","
+        kind = format_, _COMPRESSIONS.get(path.suffix.lower()) if format_ in _TEXT else None, ","
     if kind is None:
         if path == Path(PIPE):
             raise DataError(f"standard input: is of an unknown format; say --input-format {' or '.join(DataFormat)}")
-        raise DataError(
-            f"{path}: is of an unknown format; the name must end in {_endings()}, or --input-format say what it is"
-        )
+        raise DataError(f"{path}: is of an unknown format; the name must end in {_KNOWN}, or give --input-format")
     return Source(path, kind[0], kind[1], size, kind[2])
 
 
-def _endings() -> str:
-    return f"{', '.join(_ENDINGS)}, {' or '.join(f'.csv{ending}' for ending in _COMPRESSIONS)}"
-
-
-def refuse_twice(records: Sequence[tuple[str, str]]) -> None:
-    """Refuse records of sources of which one is there twice.
+def refuse_twice(identities: Sequence[tuple[str, str]]) -> None:
+    """Refuse sources of which one occurs twice.
 
     Parameters
     ----------
-    records : sequence of (record, where it is from)
+    identities : sequence of (identity, where it is from)
 
     Raises
     ------
     UsageError
     """
     seen: dict[str, str] = {}
-    for record, where in records:
-        if record == PIPE:
-            continue
-        if record in seen:
-            places = f"in {where} twice" if seen[record] == where else f"in {seen[record]} and in {where}"
-            raise UsageError(f"{record} would be counted twice, it is {places}; if that is meant, say --again")
-        seen[record] = where
+    for identity, where in identities:
+        if identity in seen and identity != PIPE:
+            places = f"in {where} twice" if seen[identity] == where else f"in {seen[identity]} and in {where}"
+            raise UsageError(f"{identity} would be counted twice, it is {places}; if that is meant, give --again")
+        seen[identity] = where

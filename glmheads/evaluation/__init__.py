@@ -1,10 +1,11 @@
-"""A head over data as people have them: tables and streams of batches, as a whole and by slices, in one pass.
+"""A head over tables and streams of batches, for all examples and for slices, in one pass.
 
-``evaluator`` reads and measures, ``found`` is what comes out, ``tables`` and ``keys`` are what it takes of tables.
+``evaluator`` reads and measures, ``evaluation`` holds the results, ``rows`` makes rows and tables of them, ``tables``
+and ``keys`` read columns.
 """
 
+from glmheads.evaluation.evaluation import Evaluation
 from glmheads.evaluation.evaluator import Evaluator, evaluate
-from glmheads.evaluation.found import Evaluation
 from glmheads.evaluation.keys import Key
 
 __all__ = ["Evaluation", "Evaluator", "Key", "evaluate"]

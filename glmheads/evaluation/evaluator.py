@@ -12,7 +12,7 @@ import numpy as np
 from glmheads import backends
 from glmheads.accumulator import SliceAccumulator
 from glmheads.backends import Array
-from glmheads.evaluation.found import Evaluation
+from glmheads.evaluation.evaluation import Evaluation
 from glmheads.evaluation.keys import Key, factorize, in_order
 from glmheads.families import BERNOULLI
 from glmheads.heads import FamilyHead

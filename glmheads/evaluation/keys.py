@@ -1,4 +1,4 @@
-"""Keys: what tells a slice of the data, and which rows of a column have which."""
+"""Keys of slices: the values of the columns that define a slice, and which rows of the data have which."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,19 +8,19 @@ import numpy as np
 
 from glmheads.inputs.arrays import to_host
 
-__all__ = ["Key", "factorize", "in_order", "shown"]
+__all__ = ["Key", "factorize", "in_order", "key_text"]
 
 Key = tuple[str | int | float | bool | None, ...]
-"""What tells a slice: for each column its value, None where it is missing."""
+"""The key of a slice: its value of each column, None where the value is missing."""
 
 
-def shown(value: Any) -> str:
-    """A value of a key for people to read."""
+def key_text(value: Any) -> str:
+    """A value of a key as tables and plots show it."""
     return "(missing)" if value is None else str(value)
 
 
 def in_order(slices: Mapping[Key, Any]) -> dict[Key, Any]:
-    """The same with the keys in order: numbers before words, what is missing last."""
+    """The slices sorted by key: numbers before words, missing values last."""
     return dict(sorted(slices.items(), key=lambda item: [_order(value) for value in item[0]]))
 
 
@@ -31,14 +31,14 @@ def _order(value: Any) -> tuple[int, Any]:
 
 
 def factorize(columns: list[tuple[str, Any]], count: int) -> tuple[list[Key], np.ndarray[Any, Any]]:
-    """The keys that there are, and for each of `count` rows which of them; the columns come with their names.
+    """The keys that occur in `count` rows, and the position of each row's key; `columns` are (name, values).
 
     Raises
     ------
     ValueError
         If a column has another number of rows.
     TypeError
-        If it holds what can't tell slices, such as lists.
+        If it holds values that can't define slices, such as lists.
     """
     keys: list[Key] = [()]
     codes = np.zeros(count, dtype=np.int64)
@@ -52,15 +52,15 @@ def factorize(columns: list[tuple[str, Any]], count: int) -> tuple[list[Key], np
 
 
 def _factorize_one(name: str, column: Any) -> tuple[list[Any], np.ndarray[Any, Any]]:
-    """The values of a column, and for each row which of them."""
+    """The values of a column as they stand in keys, and for each row the position of its value."""
     try:
-        codes, found = _encoded(column)
+        codes, values = _encoded(column)
     except (TypeError, NotImplementedError) as error:
         raise TypeError(f"by column {name!r} must hold words or numbers: {error}") from error
     positions: dict[Any, int] = {}
-    # The last place is that of the code -1. Several values may be one in a key, as NaN and null are.
-    places = [positions.setdefault(_value(value), len(positions)) for value in (*found, None)]
-    return list(positions), np.asarray(places, dtype=np.int64)[codes]
+    # The code -1 finds the last position, that of None. Different values may be one in a key, as NaN and null are.
+    key_codes = [positions.setdefault(_key_value(value), len(positions)) for value in (*values, None)]
+    return list(positions), np.asarray(key_codes, dtype=np.int64)[codes]
 
 
 def _encoded(column: Any) -> tuple[np.ndarray[Any, Any], Sequence[Any]]:
@@ -72,11 +72,8 @@ def _encoded(column: Any) -> tuple[np.ndarray[Any, Any], Sequence[Any]]:
     if hasattr(column, "factorize"):
         codes, values = column.factorize()
         return np.asarray(codes), list(values)
-    rows: Sequence[Any]
-    if isinstance(column, (list, tuple)):
-        rows = column
-    elif hasattr(column, "to_list"):
-        rows = column.to_list()
+    if isinstance(column, (list, tuple)) or hasattr(column, "to_list"):
+        rows = column.to_list() if hasattr(column, "to_list") else column
     else:
         array = to_host(column)
         if array.dtype.kind in "biuf":
@@ -86,12 +83,11 @@ def _encoded(column: Any) -> tuple[np.ndarray[Any, Any], Sequence[Any]]:
             missing, array = np.isnat(array), array.astype(str).astype(object)
             array[missing] = None
         rows = array.tolist()
-    values = list(dict.fromkeys(rows))
-    positions = {value: position for position, value in enumerate(values)}
-    return np.fromiter(map(positions.__getitem__, rows), dtype=np.int64, count=len(rows)), values
+    positions = {value: position for position, value in enumerate(dict.fromkeys(rows))}
+    return np.fromiter(map(positions.__getitem__, rows), dtype=np.int64, count=len(rows)), list(positions)
 
 
-def _value(value: Any) -> str | int | float | bool | None:
+def _key_value(value: Any) -> str | int | float | bool | None:
     """A value as it stands in a key."""
     if isinstance(value, np.generic):
         value = float(value) if isinstance(value, np.floating) else value.item()

@@ -1,8 +1,11 @@
-"""Plots of what a record knows: curves with their bounds, calibration, scores by class, slices (extra ``plots``).
+"""Plots of statistics: curves with their bounds, calibration, scores by class, slices (extra ``plots``).
 
-``bands`` says where a curve can be, ``axes`` draws. matplotlib is imported when the first plot is drawn; pyplot is not.
+Each function draws on the Axes that it is given, or on those of a new figure, and returns them. They touch no state of
+pyplot, which is not imported, and take their colours from matplotlib's settings.
 """
 
-from glmheads.plots.axes import calibration, is_of_rare_events, precision_recall, roc, scores, slices
+from glmheads.plots.curves import precision_recall, roc
+from glmheads.plots.probabilities import calibration, is_of_rare_events, scores
+from glmheads.plots.slice_dots import slices
 
 __all__ = ["calibration", "is_of_rare_events", "precision_recall", "roc", "scores", "slices"]

@@ -1,8 +1,8 @@
-"""A ROC or precision–recall curve as it can be drawn: a line, and the band in which the exact curve lies.
+"""A ROC or precision–recall curve to draw: a line, and the band in which the exact curve lies.
 
-A record knows points that the curve passes. What lies between two of them is a tie, where the curve is known, or an
-interval of scores in which positives and negatives may stand in any order. There true and false positives each grow
-from those of one point to those of the next, in unknown order, and that bounds the curve.
+The statistics hold points on the curve. Between two of them is a tie, where the curve is known, or an interval of
+scores in which positives and negatives may have any order. There the true and the false positives each grow from those
+of one point to those of the next, which bounds the curve.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ __all__ = ["Band", "Curve", "precision_recall_curve", "roc_curve"]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 _STEP = 1 / 100
-"""About the extent of the pieces of which a band is drawn; a piece is as high as it must be, whatever its extent."""
+"""About the width and height of the pieces of which a band is drawn; a piece is as high as its bounds need."""
 
 
 class Band(NamedTuple):
@@ -37,7 +37,7 @@ class Curve(NamedTuple):
 
 
 class _Steps(NamedTuple):
-    """Shares of the positives and of the negatives above each certain point, and which steps between them are ties."""
+    """Shares of the positives and of the negatives above each known point, and which steps between them are ties."""
 
     tp: Floats
     fp: Floats
@@ -60,7 +60,7 @@ def precision_recall_curve(head: Head, statistics: Statistics) -> Curve | str:
     steps = _steps(head, statistics)
     if isinstance(steps, str):
         return steps
-    # Long steps in several: along them the curve is no line.
+    # Long steps are divided: along them the curve is not a line.
     parts = np.maximum(1, np.ceil(np.diff(steps.tp) / _STEP)).astype(int)
     step = np.repeat(np.arange(len(parts)), parts)
     done = (np.arange(len(step)) - np.repeat(np.cumsum(parts) - parts, parts)) / parts[step]
@@ -74,7 +74,7 @@ def precision_recall_curve(head: Head, statistics: Statistics) -> Curve | str:
         return np.divide(tp, positive, out=np.ones_like(tp), where=positive > 0)
 
     start, end = (precision(tp, fp_low + share * d_fp) for tp, share in ((tp0, done), (tp1, ends)))
-    # Before the first positive prediction there is no precision: the curve starts at that of the first.
+    # Before the first positive prediction precision is undefined: the curve starts with that of the first.
     start[:1] = end[:1]
     is_tie = steps.is_tie[step]
     low = np.where(is_tie, np.minimum(start, end), precision(tp0, fp_high))

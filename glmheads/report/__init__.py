@@ -1,6 +1,6 @@
-"""A report to look at: an evaluation as one page of HTML that needs nothing but itself (extra ``report``).
+"""An evaluation as one self-contained page of HTML (extra ``report``).
 
-``page`` gathers what is on it and writes it, ``figures`` makes the plots fit into it, ``templates`` is how it looks.
+``page`` gathers the content and renders it, ``figures`` makes the plots, ``templates`` holds the texts and the style.
 """
 
 from glmheads.report.page import render, write

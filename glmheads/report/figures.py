@@ -1,4 +1,4 @@
-"""Plots as SVG that stands in a page of HTML: themed by its style sheet, with text as text, the same on every run."""
+"""Plots as SVG in a page of HTML: coloured by its style sheet, with text as text, the same on every run."""
 
 import io
 import re
@@ -20,7 +20,7 @@ _COLORS = {
     "--first": "#010206",
     "--second": "#010207",
 }
-"""What colours of the page the plots are drawn with, and by which values they are known until they are written."""
+"""The colours of the page by CSS variable, and the value that stands for each while matplotlib draws."""
 
 _SETTINGS: dict[Any, Any] = {
     "text.color": _COLORS["--ink"],
@@ -34,27 +34,27 @@ _SETTINGS: dict[Any, Any] = {
     "axes.formatter.use_mathtext": False,
     "axes.unicode_minus": True,
     "font.size": 10,
-    "font.family": "DejaVu Sans",  # which matplotlib has with it, and lays text out by
+    "font.family": "DejaVu Sans",  # comes with matplotlib, which lays out text by it
     "svg.fonttype": "none",
     "path.simplify": True,
 }
 
 
 def svg(name: str, draw: Callable[[Axes], object], *, title: str, about: str, size: tuple[float, float]) -> str:
-    """What `draw` draws on Axes, as an element ``<svg>``.
+    """The plot that `draw` makes on Axes, as an element ``<svg>``.
 
     Parameters
     ----------
     name : str
-        Tells the ids in it from those of other figures of the page.
+        The start of the ids in it, which must be unique in the page.
     draw : callable of (Axes)
     title, about : str
-        For those who don't see it.
+        For screen readers.
     size : (float, float)
         Width and height in inches of 72 units; the page scales it.
     """
     with rc_context(), warnings.catch_warnings():
-        rcdefaults()  # no settings of the user's: they were not made for this page
+        rcdefaults()  # the user's settings are not made for this page
         rcParams.update({**_SETTINGS, "svg.hashsalt": name})
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # the browser has them
         figure = Figure(figsize=size, layout="constrained")
