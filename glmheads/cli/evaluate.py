@@ -107,7 +107,7 @@ def evaluate(
       zcat wed.csv.gz | glmheads evaluate - --input-format csv --head binary \\
         --logits x --labels y
     """  # noqa: D301 \b is typer's mark of lines to keep
-    columns = _columns(logits, probabilities, compare, labels, weights, by or [], vocabulary)
+    columns = Columns(labels, logits, probabilities, compare, weights, tuple(by or []), vocabulary)
     model = _head(head, columns, threshold, metrics, name)
     inputs = sources.find(files, input_format, _delimiter(delimiter))
     resume = resume or []
@@ -121,29 +121,6 @@ def evaluate(
         sources.refuse_twice(new)
     evaluations = with_min_count(_evaluate(model, columns, inputs, saved), min_count)
     outputs.write(Report(head, columns.scores, evaluations))
-
-
-def _columns(
-    logits: str | None,
-    probabilities: str | None,
-    compare: str | None,
-    labels: str,
-    weights: str | None,
-    by: Sequence[str],
-    vocabulary: tuple[str, str] | None,
-) -> Columns:
-    scores = [column for column in (logits, probabilities) if column is not None]
-    if len(scores) > 1:
-        raise UsageError("the scores are logits or probabilities: give one of --logits and --probabilities")
-    if not scores:
-        raise UsageError("Missing option '--logits' or '--probabilities'")
-    if compare in scores:
-        raise UsageError(f"--compare {compare!r} is the first model's column; give another one")
-    if len(set(by)) < len(by):
-        raise UsageError(f"--by has a column twice: {', '.join(map(repr, by))}")
-    scores += [] if compare is None else [compare]
-    scale = "logits" if probabilities is None else "probabilities"
-    return Columns(tuple(scores), scale, labels, weights, tuple(by), vocabulary)
 
 
 def _head(

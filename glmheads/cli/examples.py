@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from glmheads.cli.errors import DataError
+from glmheads.cli.errors import DataError, UsageError
 from glmheads.cli.readers import Chunk
 from glmheads.cli.sources import DataFormat
 from glmheads.evaluation import Evaluation, Evaluator
@@ -29,27 +29,55 @@ _SCORES, _LABELS, _WEIGHTS = "\0scores", "\0labels", "\0weights"
 
 @dataclass(frozen=True)
 class Columns:
-    """Where examples are in a record batch.
+    """The names of the columns, as the options give them.
 
     Attributes
     ----------
-    scores : tuple of str
-        A column for each model.
-    scale : str
-        What the scores are, ``"logits"`` or ``"probabilities"``.
     labels : str
+    logits, probabilities : str, optional
+        The scores of the model: one of the two.
+    compare : str, optional
+        The scores of a second model.
     weights : str, optional
     by : tuple of str
+        The columns of slices.
     vocabulary : tuple of two strings, optional
-        The words that the labels are, if they are no numbers.
+        The words that the labels are, if they are not numbers.
+
+    Raises
+    ------
+    UsageError
+        If they do not fit together.
     """
 
-    scores: tuple[str, ...]
-    scale: str
     labels: str
+    logits: str | None = None
+    probabilities: str | None = None
+    compare: str | None = None
     weights: str | None = None
     by: tuple[str, ...] = ()
     vocabulary: tuple[str, str] | None = None
+
+    def __post_init__(self) -> None:
+        first = [name for name in (self.logits, self.probabilities) if name is not None]
+        if len(first) > 1:
+            raise UsageError("the scores are logits or probabilities: give one of --logits and --probabilities")
+        if not first:
+            raise UsageError("Missing option '--logits' or '--probabilities'")
+        if self.compare in first:
+            raise UsageError(f"--compare {self.compare!r} is the first model's column; give another one")
+        if len(set(self.by)) < len(self.by):
+            raise UsageError(f"--by has a column twice: {', '.join(map(repr, self.by))}")
+
+    @property
+    def scale(self) -> str:
+        """What the scores are, ``"logits"`` or ``"probabilities"``."""
+        return "logits" if self.probabilities is None else "probabilities"
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """A column for each model."""
+        return tuple(name for name in (self.logits, self.probabilities, self.compare) if name is not None)
 
     @property
     def names(self) -> list[str]:

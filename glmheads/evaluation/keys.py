@@ -21,13 +21,11 @@ def key_text(value: Any) -> str:
 
 def in_order(slices: Mapping[Key, Any]) -> dict[Key, Any]:
     """The slices sorted by key: numbers before words, missing values last."""
-    return dict(sorted(slices.items(), key=lambda item: [_order(value) for value in item[0]]))
 
+    def order(item: tuple[Key, Any]) -> list[tuple[int, Any]]:
+        return [(2, 0) if value is None else (int(isinstance(value, str)), value) for value in item[0]]
 
-def _order(value: Any) -> tuple[int, Any]:
-    if value is None:
-        return 2, 0
-    return (1, value) if isinstance(value, str) else (0, value)
+    return dict(sorted(slices.items(), key=order))
 
 
 def factorize(columns: list[tuple[str, Any]], count: int) -> tuple[list[Key], np.ndarray[Any, Any]]:

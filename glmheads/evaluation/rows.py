@@ -13,7 +13,7 @@ from glmheads.evaluation.keys import key_text
 if TYPE_CHECKING:
     from glmheads.evaluation.evaluation import Evaluation
 
-__all__ = ["Group", "Row", "groups", "largest", "metric_table", "number_cells", "slice_table"]
+__all__ = ["Group", "Row", "groups", "metric_table", "number_cells", "slice_table"]
 
 Row = dict[str, Any]
 """A metric of a group: see ``Evaluation.rows``."""
@@ -51,12 +51,6 @@ def groups(evaluation: "Evaluation") -> Iterator[Group]:
     other = evaluation.other
     if other is not None:
         yield Group("other", {}, [f"(other: {len(other.all_slices):,} slices)", *blank], other)
-
-
-def largest(candidates: Sequence[Group], most: int) -> list[Group]:
-    """The groups with the most examples, in the order in which they are given."""
-    kept = sorted(range(len(candidates)), key=lambda index: -candidates[index].evaluation.count)[:most]
-    return [candidates[index] for index in sorted(kept)]
 
 
 def number_cells(row: Row, **style: Any) -> list[str]:

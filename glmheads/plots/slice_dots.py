@@ -1,19 +1,20 @@
 """A metric of each slice, as dots."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from glmheads.evaluation import Evaluation
-from glmheads.evaluation.rows import Group, groups, largest
+from glmheads.evaluation.rows import Group, groups
 from glmheads.names import MetricKeys
 from glmheads.plots.axes import frame, muted, new_axes, note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["slices"]
+__all__ = ["largest", "slices"]
 
 _LONGEST = 28
 """Characters of a slice's name."""
@@ -86,6 +87,12 @@ def slices(evaluation: Evaluation, ax: "Axes | None" = None, *, metric: str | No
     ax.locator_params(axis="x", nbins=5)
     ax.margins(x=0.08)
     return ax
+
+
+def largest(candidates: Sequence[Group], most: int) -> list[Group]:
+    """The groups with the most examples, in the order in which they are given."""
+    kept = sorted(range(len(candidates)), key=lambda index: -candidates[index].evaluation.count)[:most]
+    return [candidates[index] for index in sorted(kept)]
 
 
 def _value(evaluation: Evaluation, metric: str) -> float:

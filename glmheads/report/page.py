@@ -12,10 +12,11 @@ import glmheads
 from glmheads import plots
 from glmheads.display import Table, number
 from glmheads.evaluation import Evaluation
-from glmheads.evaluation.rows import Row, groups, largest, number_cells, slice_table
+from glmheads.evaluation.rows import Row, groups, number_cells, slice_table
 from glmheads.heads import Head
 from glmheads.names import MetricKeys
 from glmheads.plots.bands import roc_curve
+from glmheads.plots.slice_dots import largest
 
 __all__ = ["render", "write"]
 
