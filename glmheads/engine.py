@@ -44,7 +44,7 @@ class Kernel(Protocol):
     def portable(self) -> bool:
         """Whether it takes NumPy arrays in place of the library's own."""
 
-    def __call__(self, examples: Examples, *scalars: Array | None) -> tuple[Any, Array | None]:
+    def __call__(self, *examples_and_scalars: Any, **options: Any) -> tuple[Any, Array | None]:
         """The sums, a record with ``+``, ``arrays()``, ``structure()`` and ``from_arrays(structure, arrays)``, or None;
         and an array shaped like the logits, or None.
         """

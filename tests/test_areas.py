@@ -17,10 +17,11 @@ from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
 import glmheads as gh
-from glmheads import backends, statistics
+from glmheads import backends, engine
 from glmheads.kernels import ranking
-from glmheads.kernels.curves import weights_by_score, precision_recall_area
+from glmheads.kernels.curves import precision_recall_area, weights_by_score
 from glmheads.kernels.reductions import Pair
+from glmheads.statistics import states
 
 HEAD = gh.BinaryClassHead(weight_column="w")
 ROWS = 6
@@ -32,6 +33,11 @@ def measure(labels: Any, logits: Any, weights: Any, lib: Any = None, head: gh.He
     labels, logits, weights = arrays if lib is None else (lib.array(a) for a in arrays)
     with np.errstate(over="ignore"):  # of losses
         return head.statistics(labels, logits, {"w": weights})
+
+
+def uncompressed(head: gh.FamilyHead, labels: Any, logits: Any, weights: Any) -> gh.Statistics:
+    """A record that may hold more than the bound on its memory."""
+    return engine.run(head.measurement, head.examples(labels, logits, {"w": weights}))[0]
 
 
 def read(statistics: gh.Statistics, head: gh.Head = HEAD) -> dict[str, tuple[float, float, float]]:
@@ -401,7 +407,7 @@ class TestBounds:
         )
         labels = data.draw(st.sampled_from([HARD, LABELS]))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(statistics, "_WAITING", data.draw(st.sampled_from([0, 40])))
+            patch.setattr(states, "_WAITING", data.draw(st.sampled_from([0, 40])))
             head = data.draw(st.sampled_from([HEAD, gh.BinaryClassHead()]))
             metrics = head.metrics()
             batches = data.draw(st.lists(data_sets(st.integers(1, 60), scores, labels), min_size=1, max_size=5))
@@ -409,7 +415,7 @@ class TestBounds:
             for batch in batches:
                 z, x, w = (np.asarray(a, dtype)[:, None] for a in batch)
                 head.update_metrics(metrics, {"w": w}, x, z)
-                record = record + head._measure(z, x, {"w": w})
+                record = record + uncompressed(head, z, x, w)
         labels, logits, weights = (list(itertools.chain(*parts)) for parts in zip(*batches, strict=True))
         exact = exact_areas(labels, logits, weights if head is HEAD else [1.0] * len(labels))
         assert_holds(read(metrics["auc"].statistics, head), exact)
@@ -424,7 +430,7 @@ class TestBounds:
             x, w = rng.normal(size=(40, 1)), np.ones((40, 1))
             if index:
                 (w if absent == "weight" else x)[:] = 0 if absent == "weight" else math.nan
-            records.append(HEAD._measure(rng.integers(0, 2, (40, 1)), x, {"w": w}))
+            records.append(uncompressed(HEAD, rng.integers(0, 2, (40, 1)), x, w))
         summed = records[0]
         for record in records[1:]:
             summed = summed + record

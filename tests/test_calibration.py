@@ -131,7 +131,7 @@ class TestLaw:
         assert_same(measure(HEAD, rows_of(data, np.asarray(order))), measure(HEAD, data))
 
     @given(any_data(rows=10), st.sampled_from([np.nan, np.inf, -7.0]))
-    def test_weight_0_is_absence(self, data, bad):
+    def test_examples_of_weight_0_are_absent(self, data, bad):
         labels, logits, weights = data
         absent = weights == 0
         poisoned = (np.where(absent, bad, labels), np.where(absent, bad, logits), weights)
@@ -160,7 +160,7 @@ class TestLaw:
     @pytest.mark.parametrize(("library", "count"), [("array_api_strict", 5), ("torch", 20), ("jax", 2), ("dask", 1)])
     def test_kit_in_every_library(self, library, count):
         pytest.importorskip(library)
-        for law in ("accumulation", "agreement", "additivity", "likeness"):
+        for law in ("accumulation", "agreement", "additivity", "result_types"):
             check_law(law, LOGISTIC, library, max_examples=count)
 
     def test_record_is_kept(self, tmp_path):

@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import glmheads as gh
-from glmheads import backends
-from glmheads import engine
+from glmheads import backends, engine
 from glmheads.metrics import mean_metrics
 
 HEADS = {

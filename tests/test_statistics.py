@@ -18,8 +18,7 @@ from scipy.special import expit
 from sklearn.metrics import average_precision_score
 
 import glmheads as gh
-from glmheads import backends
-from glmheads import engine
+from glmheads import backends, engine
 from glmheads.kernels import ranking
 from glmheads.kernels.curves import average_precision_area
 from glmheads.metrics import mean_metrics, threshold_metrics
@@ -275,7 +274,7 @@ class TestLaw:
 
     @each_head
     @given(st.data())
-    def test_weight_0_is_absence(self, head, data):
+    def test_examples_of_weight_0_are_absent(self, head, data):
         whole = data.draw(data_for(head, rows=8))
         absent = whole.weights == 0
         bad = data.draw(st.sampled_from([np.nan, np.inf, -7.0]))
@@ -390,7 +389,7 @@ class TestCounts:
         one = data.weighing(np.ones((1, 1), "float32"))
         s = measure(RANKING, data, lib) + measure(RANKING, one, lib)
         found = summed(s)
-        assert found["thresholds/cells"].sum() == found["means/weight"] == 2**24 + 1
+        assert found["thresholds/bins"].sum() == found["means/weight"] == 2**24 + 1
         masses = lib.numpy(s.states["ranking"].slots)[2:].astype(np.float64)
         assert masses.sum() == 2**24 + 1
 
@@ -442,7 +441,7 @@ class TestMass:
 
 
 class TestHistograms:
-    """Those of several partitions, which are marginals of a joint one where examples are many."""
+    """Those of several binned statistics, which are marginals of a joint one where examples are many."""
 
     @pytest.mark.parametrize("rows", [5, 200])
     def test_are_those_of_each_alone(self, lib, rows):
@@ -457,7 +456,7 @@ class TestHistograms:
         for labels in (rng.integers(0, 2, (rows, 1)), rng.integers(0, 5, (rows, 1)) / 4):
             arrays = [lib.array(a, "float32") for a in (labels, logits, weights)]
             parts = [head.statistics(*arrays[:2], {"w": arrays[2]}).states for head in (both, one, other)]
-            for name, key, alone in (("thresholds", "cells", parts[1]), ("buckets", "buckets", parts[2])):
+            for name, key, alone in (("thresholds", "bins", parts[1]), ("buckets", "bins", parts[2])):
                 together, expected = (lib.numpy(each[name][key]) for each in (parts[0], alone))
                 assert together.sum() == (weights.sum() if column else rows)
                 np.testing.assert_array_equal(together, expected)
@@ -710,7 +709,7 @@ class TestFiles:
 
         path = tmp_path / "later.npz"
         path.write_bytes(self.tampered(record, later))
-        with pytest.raises(ValueError, match=r"later\.npz has version 3"):
+        with pytest.raises(ValueError, match=r"later\.npz has version 4"):
             gh.Statistics.load(path)
 
 

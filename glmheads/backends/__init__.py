@@ -18,7 +18,7 @@ from typing import Any
 
 from glmheads.backends._base import Array, Backend, once
 
-__all__ = ["Array", "Backend", "is_array", "register_pytree", "named", "of", "once"]
+__all__ = ["Array", "Backend", "is_array", "named", "of", "once", "register_pytree"]
 
 # The module an array class comes from, and the file here that knows that library.
 _LIBRARIES = {

@@ -129,7 +129,7 @@ def _head(
     thresholds: list[float] | None,
     metrics: list[str] | None,
     name: str | None,
-) -> gh.Head:
+) -> gh.FamilyHead:
     only_for = {
         "--threshold": (thresholds, "binary"),
         "--vocabulary": (columns.vocabulary, "binary"),
@@ -157,7 +157,7 @@ def _delimiter(given: str | None) -> str | None:
     return delimiter
 
 
-def _resumed(paths: Sequence[Path], model: gh.Head, columns: Columns) -> list[gh.Evaluation]:
+def _resumed(paths: Sequence[Path], model: gh.FamilyHead, columns: Columns) -> list[gh.Evaluation]:
     """The saved evaluations, one for each model, or none."""
     if paths and len(paths) != len(columns.scores):
         raise UsageError(
@@ -174,7 +174,7 @@ def _resumed(paths: Sequence[Path], model: gh.Head, columns: Columns) -> list[gh
 
 
 def _evaluate(
-    model: gh.Head, columns: Columns, inputs: Sequence[Source], saved: Sequence[gh.Evaluation]
+    model: gh.FamilyHead, columns: Columns, inputs: Sequence[Source], saved: Sequence[gh.Evaluation]
 ) -> list[gh.Evaluation]:
     models = Models(model, columns)
     with reading(inputs) as read:

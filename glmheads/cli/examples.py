@@ -14,7 +14,7 @@ from glmheads.cli.errors import DataError, UsageError
 from glmheads.cli.readers import Chunk
 from glmheads.cli.sources import DataFormat
 from glmheads.evaluation import Evaluation, Evaluator
-from glmheads.heads import Head
+from glmheads.heads import FamilyHead
 
 __all__ = ["MOST_SLICES", "Columns", "Models"]
 
@@ -89,7 +89,7 @@ class Columns:
 class Models:
     """The models of one command: an evaluator for each, which sees the same examples with its own scores."""
 
-    def __init__(self, head: Head, columns: Columns) -> None:
+    def __init__(self, head: FamilyHead, columns: Columns) -> None:
         self._head = head
         self._columns = columns
         self._evaluators = [self._evaluator(columns.by) for _ in columns.scores]

@@ -11,7 +11,7 @@ from glmheads.cli.errors import DataError, UsageError, named
 __all__ = ["load", "with_min_count"]
 
 
-def load(path: Path, head: gh.Head | None = None) -> gh.Evaluation:
+def load(path: Path, head: gh.FamilyHead | None = None) -> gh.Evaluation:
     """A saved evaluation.
 
     Raises

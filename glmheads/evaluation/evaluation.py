@@ -13,7 +13,7 @@ from glmheads import archive, heads
 from glmheads.display import Table
 from glmheads.evaluation.keys import Key, in_order
 from glmheads.evaluation.rows import Row, groups, metric_table, slice_table
-from glmheads.heads import Head
+from glmheads.heads import FamilyHead
 from glmheads.statistics import Statistics
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Evaluation:
 
     Attributes
     ----------
-    head : Head
+    head : FamilyHead
     statistics : Statistics
         Of all examples.
     count : int
@@ -59,7 +59,7 @@ class Evaluation:
     0.5
     """
 
-    head: Head
+    head: FamilyHead
     statistics: Statistics
     count: int
     by: tuple[str, ...] = ()
@@ -96,9 +96,9 @@ class Evaluation:
     @property
     def _weight(self) -> float | None:
         """The total weight of the examples; None where the statistics don't have it."""
-        if self.head._weight_column is None:
+        if self.head.weight_column is None:
             return float(self.count)
-        means: Any = self._on_host.parts.get("means")
+        means: Any = self._on_host.states.get("means")
         return None if means is None else float(means["weight"]) / self.head.logits_dimension
 
     @property
@@ -238,7 +238,7 @@ class Evaluation:
         archive.write(file, fields, [np.concatenate(pieces, dtype=np.dtype(dtype)) for dtype, pieces in flat.items()])
 
     @classmethod
-    def load(cls, file: archive.File, head: Head | None = None) -> "Evaluation":
+    def load(cls, file: archive.File, head: FamilyHead | None = None) -> "Evaluation":
         """The evaluation that `save` wrote, with statistics as NumPy arrays.
 
         Parameters
@@ -255,7 +255,7 @@ class Evaluation:
             If the file is not such an evaluation, is damaged, is of a later version of the format, or is of a
             differently configured head; or if `head` is not given and can't be made from the file.
         """
-        if not (head is None or isinstance(head, Head)):
+        if not (head is None or isinstance(head, FamilyHead)):
             raise TypeError(f"head must be the Head that made the evaluation, or one like it. Given type: {type(head)}")
         fields, flat = archive.read(file, _FORMAT, _VERSION, noun="a glmheads evaluation")
         label = getattr(file, "name", file)
@@ -273,7 +273,7 @@ class Evaluation:
             raise ValueError(f"{label} is not a file of a glmheads evaluation, or is damaged: {error}") from error
 
     @classmethod
-    def _from_fields(cls, head: Head, fields: dict[str, Any], flat: list[np.ndarray[Any, Any]]) -> "Evaluation":
+    def _from_fields(cls, head: FamilyHead, fields: dict[str, Any], flat: list[np.ndarray[Any, Any]]) -> "Evaluation":
         used = [0] * len(flat)
 
         def take(dtype: int, *shape: int) -> np.ndarray[Any, Any]:
@@ -286,7 +286,7 @@ class Evaluation:
             Statistics.from_arrays((fields["config"], structures[index]), [take(*form) for form in forms])
             for index, forms in fields["records"]
         ]
-        _ = [record.parts for record in records]  # checks them
+        _ = [record.states for record in records]  # checks them
         whole, *evaluations = [cls(head, *both) for both in zip(records, fields["counts"], strict=True)]
         by, keys = tuple(fields["by"]), [tuple(key) for key in fields["keys"]]
         if any(len(key) != len(by) or any(isinstance(value, (list, dict)) for value in key) for key in keys):
@@ -355,7 +355,7 @@ _OF_GLMHEADS = {f"glmheads.{name}" for name in (*heads.__all__, "NumericColumn")
 """What a file may name: making it runs no code but glmheads' own."""
 
 
-def _to_dict(head: Head) -> dict[str, Any] | None:
+def _to_dict(head: FamilyHead) -> dict[str, Any] | None:
     """The configuration of the head; None where it can't be written."""
     try:
         return head.to_dict()
@@ -363,7 +363,7 @@ def _to_dict(head: Head) -> dict[str, Any] | None:
         return None
 
 
-def _from_dict(label: Any, config: Any) -> Head:
+def _from_dict(label: Any, config: Any) -> FamilyHead:
     """The head of a configuration that was read from a file."""
     if config is None:
         raise ValueError(f"{label} does not tell its head, which has parts that can't be written: give the head")
@@ -374,7 +374,7 @@ def _from_dict(label: Any, config: Any) -> Head:
             "code is not imported"
         )
     try:
-        return Head.from_dict(config)
+        return FamilyHead.from_dict(config)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{label} does not hold a head that this glmheads can make: {error}") from error
 

@@ -1,5 +1,6 @@
 """The Bernoulli distribution with the logit link."""
 
+from glmheads.backends import Array
 from glmheads.families.family import Family, Interval, Link
 from glmheads.kernels import links, losses
 
@@ -13,12 +14,20 @@ class Bernoulli(Family):
     loss = staticmethod(losses.sigmoid_cross_entropy)
     gradient = staticmethod(losses.sigmoid_cross_entropy_gradient)
     hessian = staticmethod(losses.sigmoid_cross_entropy_hessian)
-    loss_and_gradient = staticmethod(losses.sigmoid_cross_entropy_with_gradient)
-    loss_and_mean = staticmethod(losses.sigmoid_cross_entropy_with_mean)
     link = Link("logit", inverse=links.sigmoid, forward=links.logit)
     inverse_link = staticmethod(links.sigmoid)
     valid_labels = Interval(0, 1)
     portable = True
+
+    def loss_and_gradient(self, labels: Array, logits: Array) -> tuple[Array, Array]:
+        if self.replaces("loss", "gradient"):
+            return super().loss_and_gradient(labels, logits)
+        return losses.sigmoid_cross_entropy_with_gradient(labels, logits)
+
+    def loss_and_mean(self, labels: Array, logits: Array) -> tuple[Array, Array]:
+        if self.replaces("loss", "inverse_link"):
+            return super().loss_and_mean(labels, logits)
+        return losses.sigmoid_cross_entropy_with_mean(labels, logits)
 
 
 BERNOULLI = Bernoulli()

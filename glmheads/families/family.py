@@ -144,7 +144,9 @@ class Family:
     ) -> None:
         functions = {"loss": loss, "gradient": gradient, "hessian": hessian, "inverse_link": inverse_link}
         options = {"name": name, "valid_labels": valid_labels, "elementwise": elementwise, "portable": portable}
-        vars(self).update({key: part for key, part in (functions | options).items() if part is not None})
+        own = {key: part for key, part in (functions | options).items() if part is not None}
+        # What is the class's own already is not kept, so that `replaces` knows what is not.
+        vars(self).update({key: part for key, part in own.items() if part != getattr(type(self), key, None)})
         if not isinstance(getattr(self, "name", None), str):
             raise TypeError(f"name must be a string. Given: {name!r}")
         for key in functions:
@@ -160,6 +162,10 @@ class Family:
     def loss_and_mean(self, labels: Array, logits: Array) -> tuple[Array, Array]:
         """``loss`` and ``inverse_link``, likewise."""
         return self.loss(labels, logits), self.inverse_link(logits)
+
+    def replaces(self, *functions: str) -> bool:
+        """Whether one of these functions is not the class's own, as after ``dataclasses.replace``."""
+        return not vars(self).keys().isdisjoint(functions)
 
     def _parts(self) -> dict[str, Any]:
         return {field.name: getattr(type(self), field.name, None) for field in fields(self)} | vars(self)

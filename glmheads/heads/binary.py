@@ -74,10 +74,10 @@ class BinaryClassHead(FamilyHead):
     0.587745
     """
 
-    thresholds: tuple[float, ...] | None
-    label_vocabulary: tuple[str, ...] | None
-    num_thresholds: int | None
-    extra_metrics: tuple[str, ...] | str | None
+    thresholds: tuple[float, ...] | None = None
+    label_vocabulary: tuple[str, ...] | None = None
+    num_thresholds: int | None = None
+    extra_metrics: tuple[str, ...] | str | None = None
     label_messages = ("Labels must be <= 2 - 1", "Labels must be >= 0")
 
     def __init__(

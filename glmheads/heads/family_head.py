@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeGuard
 
 from glmheads import backends, engine
 from glmheads.accumulator import Accumulator
@@ -500,9 +500,7 @@ class FamilyHead(Head):
         self._add(accumulator, examples, regularization_losses)
         return examples
 
-    def _add(
-        self, accumulator: Accumulator, examples: Examples, regularization_losses: Sequence[Any] | None
-    ) -> None:
+    def _add(self, accumulator: Accumulator, examples: Examples, regularization_losses: Sequence[Any] | None) -> None:
         if accumulator.config != self.measurement.config:
             _ = accumulator.statistics + self.empty()  # which says so
         if not _has(regularization_losses):
@@ -622,5 +620,5 @@ def _checked_reduction(given: Reduction | str) -> Reduction:
     return reduction
 
 
-def _has(regularization_losses: Sequence[Any] | None) -> bool:
+def _has(regularization_losses: Sequence[Any] | None) -> TypeGuard[Sequence[Any]]:
     return regularization_losses is not None and len(regularization_losses) > 0

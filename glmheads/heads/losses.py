@@ -106,7 +106,6 @@ class FamilyLoss:
 
     def __call__(self, examples: Examples) -> Array:
         """A 0-d array, which can be differentiated by the logits."""
-
         backend = examples.backend
         if not (backend.has_autograd and self.family.portable):  # autograd follows the operations of other families
             return self._value(examples)

@@ -121,7 +121,7 @@ class LogisticRegressionHead(_RegressionHead):
     0.717441
     """
 
-    extra_metrics: tuple[str, ...] | str | None
+    extra_metrics: tuple[str, ...] | str | None = None
     label_messages = ("Labels must be in range [0, 1]", "Labels must be in range [0, 1]")
 
     def __init__(
@@ -171,7 +171,7 @@ class PoissonRegressionHead(_RegressionHead):
     1.0
     """
 
-    compute_full_loss: bool
+    compute_full_loss: bool = True
 
     def __init__(
         self,

@@ -18,11 +18,11 @@ __all__ = [
     "average_precision",
     "average_precision_area",
     "curve_points",
-    "weights_by_score",
     "named_curves",
     "precision_recall_area",
     "roc_area",
     "roc_auc",
+    "weights_by_score",
 ]
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from glmheads.heads import Head
+from glmheads.heads import FamilyHead
 from glmheads.statistics import Ranking, RankingSummary, Statistics
 
 __all__ = ["Band", "Curve", "precision_recall_curve", "roc_curve"]
@@ -46,7 +46,7 @@ class _Steps(NamedTuple):
     """Negative mass over positive mass."""
 
 
-def roc_curve(head: Head, statistics: Statistics) -> Curve | str:
+def roc_curve(head: FamilyHead, statistics: Statistics) -> Curve | str:
     """The ROC curve of the data, or why there is none."""
     steps = _steps(head, statistics)
     if isinstance(steps, str):
@@ -55,7 +55,7 @@ def roc_curve(head: Head, statistics: Statistics) -> Curve | str:
     return Curve(fp, tp, _band(fp[:-1], fp[1:], tp[:-1], tp[1:], ~steps.is_tie))
 
 
-def precision_recall_curve(head: Head, statistics: Statistics) -> Curve | str:
+def precision_recall_curve(head: FamilyHead, statistics: Statistics) -> Curve | str:
     """The precision–recall curve of the data, or why there is none."""
     steps = _steps(head, statistics)
     if isinstance(steps, str):
@@ -82,7 +82,7 @@ def precision_recall_curve(head: Head, statistics: Statistics) -> Curve | str:
     return Curve(np.append(tp0[:1], tp1), np.append(start[:1], end), _band(tp0, tp1, low, high, ~is_tie))
 
 
-def _steps(head: Head, statistics: Statistics) -> _Steps | str:
+def _steps(head: FamilyHead, statistics: Statistics) -> _Steps | str:
     statistics = statistics.to("numpy")
     curves = head.curves(statistics)
     if "roc" not in curves:
@@ -95,10 +95,10 @@ def _steps(head: Head, statistics: Statistics) -> _Steps | str:
     is_new = np.concatenate([[True], (np.diff(fp) > 0) | (np.diff(tp) > 0)])
     fp, tp, thresholds = fp[is_new], tp[is_new], curves["roc"]["thresholds"][is_new]
     is_tie = np.zeros(len(tp) - 1, dtype=bool)
-    part = statistics.parts.get(RankingSummary.name)
-    if isinstance(part, Ranking):
+    state = statistics.states.get(RankingSummary.name)
+    if isinstance(state, Ranking):
         is_tie[:] = True
-        lo, hi = part.slots[:2]
+        lo, hi = state.slots[:2]
         # A slot is in the step that ends at the highest threshold at or below it.
         is_tie[np.searchsorted(-thresholds[1:], -lo[hi > lo], side="left").clip(0, len(is_tie) - 1)] = False
     # Rounding may end a sum a little above the total.

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from glmheads.heads import Head
+from glmheads.heads import FamilyHead
 from glmheads.plots.axes import bad_values, frame, muted, new_axes, note, set_limits
 from glmheads.plots.bands import Curve, precision_recall_curve, roc_curve
 from glmheads.statistics import Statistics
@@ -16,7 +16,7 @@ _LEAST_RECALL = 0.02
 """The recall from which on the axis of the precision holds the whole curve."""
 
 
-def roc(head: Head, statistics: Statistics, ax: "Axes | None" = None, *, label: str | None = None) -> "Axes":
+def roc(head: FamilyHead, statistics: Statistics, ax: "Axes | None" = None, *, label: str | None = None) -> "Axes":
     """Draw the ROC curve of the data, and the band in which the exact curve lies.
 
     Parameters
@@ -63,7 +63,7 @@ def roc(head: Head, statistics: Statistics, ax: "Axes | None" = None, *, label: 
 
 
 def precision_recall(
-    head: Head, statistics: Statistics, ax: "Axes | None" = None, *, label: str | None = None
+    head: FamilyHead, statistics: Statistics, ax: "Axes | None" = None, *, label: str | None = None
 ) -> "Axes":
     """Draw the precision–recall curve of the data, and the band in which the exact curve lies.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glmheads.heads import Head
+from glmheads.heads import FamilyHead
 from glmheads.plots.axes import Floats, Scale, bad_values, frame, muted, new_axes, note, percent, set_scale
 from glmheads.statistics import Statistics
 
@@ -21,7 +21,7 @@ _QUANTILE = 1.959963984540054
 
 
 def calibration(
-    head: Head,
+    head: FamilyHead,
     statistics: Statistics,
     ax: "Axes | None" = None,
     *,
@@ -32,7 +32,7 @@ def calibration(
 
     Parameters
     ----------
-    head : Head
+    head : FamilyHead
         The one that made the statistics, with `extra_metrics` that measure calibration.
     statistics : Statistics
     ax : matplotlib.axes.Axes, optional
@@ -90,7 +90,7 @@ def calibration(
         is_on_scale = (np.minimum(predicted, observed) > 0) & (np.maximum(predicted, observed) < 1)
         observed = np.where(is_on_scale, observed, np.nan)
     (line,) = ax.plot(predicted, observed, marker="o", markersize=4, linewidth=1, label=label)
-    if head._weight_column is None:
+    if head.weight_column is None:
         low, high = np.clip(_wilson(groups["label"], groups["count"]), *limits)
         ax.vlines(np.clip(predicted, *limits), low, high, color=line.get_color(), linewidth=1.2, alpha=0.6)
     if not ax.child_axes:
@@ -126,7 +126,7 @@ def _wilson(share: Floats, count: Floats) -> tuple[Floats, Floats]:
 
 
 def scores(
-    head: Head,
+    head: FamilyHead,
     statistics: Statistics,
     ax: "Axes | None" = None,
     *,
@@ -182,7 +182,7 @@ def scores(
     return ax
 
 
-def is_of_rare_events(head: Head, statistics: Statistics) -> bool:
+def is_of_rare_events(head: FamilyHead, statistics: Statistics) -> bool:
     """Whether the plots of calibration and scores choose log odds by themselves: see `calibration`.
 
     Examples
@@ -196,7 +196,7 @@ def is_of_rare_events(head: Head, statistics: Statistics) -> bool:
     return _bins(head, statistics, None)[1] == "log-odds"
 
 
-def _bins(head: Head, statistics: Statistics, scale: Scale | None) -> tuple[dict[str, Floats], Scale]:
+def _bins(head: FamilyHead, statistics: Statistics, scale: Scale | None) -> tuple[dict[str, Floats], Scale]:
     """The bins that hold examples, and the scale; where none does it is that of the probability."""
     if scale not in (None, "probability", "log-odds"):
         raise ValueError(f'scale must be "probability" or "log-odds". Given: {scale!r}')

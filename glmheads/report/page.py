@@ -113,7 +113,7 @@ def render(evaluation: Evaluation, *, title: str | None = None, date: datetime |
         has_curve="roc" in curves and not isinstance(roc_curve(head, statistics), str),
         is_rare="calibration" in curves and plots.is_of_rare_events(head, statistics),
         adds_calibration="extra_metrics" in inspect.signature(type(head)).parameters,
-        weight_column=getattr(head._weight_column, "key", head._weight_column),
+        weight_column=getattr(head.weight_column, "key", head.weight_column),
         weight=number(next((row["weight"] for row in rows.values()), None), digits=12),
         svg=partial(_svg, evaluation),
         slices=_slices(evaluation) if evaluation.by else None,

@@ -115,7 +115,11 @@ class Ranking:
         both = Ranking(*self._pieces, *other._pieces)
         count, waiting = both._counts
         few = len(both._pieces) <= _PIECES and count <= ranking.CAPACITY and waiting <= _WAITING
-        return both if few and self.backend.dynamic_shapes and self.backend.is_concrete(self._pieces[0]) else both._joined()
+        return (
+            both
+            if few and self.backend.dynamic_shapes and self.backend.is_concrete(self._pieces[0])
+            else both._joined()
+        )
 
     def compressed(self) -> "Ranking":
         return self if sum(self._counts) <= ranking.CAPACITY else self._joined()

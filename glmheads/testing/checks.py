@@ -75,7 +75,9 @@ def check_law(
         raise AssertionError(f"{law} fails for {subject!r}\n{stated}\n{kind}{error}\n{drawn}") from error
 
 
-def check_head(head: FamilyHead, xp: Any = np, device: Any = None, dtype: Any = "float32", max_examples: int = 100) -> None:
+def check_head(
+    head: FamilyHead, xp: Any = np, device: Any = None, dtype: Any = "float32", max_examples: int = 100
+) -> None:
     """Check that every law holds for a head, one after the other.
 
     Parameters and errors are those of `check_law`.

@@ -209,7 +209,7 @@ def _assert_gradient(subject: Subject, found: NumPyArray, expected: NumPyArray, 
 
 
 @law
-def absence(subject: Subject, draw: Draw) -> None:
+def zero_weights(subject: Subject, draw: Draw) -> None:
     """An example of weight 0 is absent, whatever its label and its logit: NaN, infinite, out of range.
 
     It only counts in the size of the batch, by which two of the reductions divide.
@@ -217,20 +217,20 @@ def absence(subject: Subject, draw: Draw) -> None:
     head = subject.head
     if weight_column(head) is None:
         return
-    batch, ghosts, more = subject.draw(draw, 3)
+    batch, absent, more = subject.draw(draw, 3)
     awkward = st.sampled_from([math.nan, math.inf, -math.inf, -7.0])
-    ghosts = ghosts.weighing(0.0)
-    if ghosts.logits.size:
-        ghosts.logits[...] = draw(awkward)
+    absent = absent.weighing(0.0)
+    if absent.logits.size:
+        absent.logits[...] = draw(awkward)
         if getattr(head, "label_vocabulary", None) is None:
-            ghosts.labels[...] = draw(awkward)
-    both = ghosts.followed_by(batch)
+            absent.labels[...] = draw(awkward)
+    both = absent.followed_by(batch)
     subject.assert_same(subject.statistics(both), subject.statistics(batch), batch, more)
     subject.assert_total_loss(subject.total_loss(both), subject.total_loss(batch), batch)
     if _has_gradient(subject):
         gradient = subject.total_gradient(both)
-        assert np.all(gradient[: len(ghosts)] == 0), f"the gradient of what is absent is {gradient[: len(ghosts)]}"
-        _assert_gradient(subject, gradient[len(ghosts) :], subject.total_gradient(batch), batch)
+        assert np.all(gradient[: len(absent)] == 0), f"the gradient of what is absent is {gradient[: len(absent)]}"
+        _assert_gradient(subject, gradient[len(absent) :], subject.total_gradient(batch), batch)
 
 
 @law
@@ -360,7 +360,11 @@ def bounds(subject: Subject, draw: Draw) -> None:
     head = subject.head
     parts = subject.draw(draw, 3, rows=draw(st.sampled_from([1, 6])) if subject.backend.dynamic_shapes else 6, inner=())
     everything = parts[0].followed_by(parts[1]).followed_by(parts[2])
-    exact = {reference.metric_key(head, m): _area_by_rank(head, everything, m.key) for m in head.metric_specs if m.bounds is not None}
+    exact = {
+        reference.metric_key(head, m): _area_by_rank(head, everything, m.key)
+        for m in head.metric_specs
+        if m.bounds is not None
+    }
     slack = 4 * (16 + everything.logits.size) * float(np.finfo(np.float64).eps)  # of the exact area
     whole = subject.statistics(everything)
     with small_summaries():
@@ -431,7 +435,7 @@ def _numeric(predictions: Mapping[str, Any]) -> dict[str, Array]:
 
 
 @law
-def likeness(subject: Subject, draw: Draw) -> None:
+def result_types(subject: Subject, draw: Draw) -> None:
     """Results are arrays of the logits' library, on their device, of the promised shape and dtype.
 
     Derivatives and predictions have the logits' dtype; what is lazy stays lazy.

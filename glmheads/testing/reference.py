@@ -20,7 +20,17 @@ from glmheads.names import MetricKeys, PredictionKeys, Reduction
 from glmheads.statistics import ProbabilityBins, RankingSummary, ScoreBuckets, ThresholdCounts
 from glmheads.testing.strategies import Batch, NumPyArray, mean
 
-__all__ = ["Expected", "Pointwise", "areas_by_rank", "divisor", "loss", "metric_key", "pointwise", "predictions", "results"]
+__all__ = [
+    "Expected",
+    "Pointwise",
+    "areas_by_rank",
+    "divisor",
+    "loss",
+    "metric_key",
+    "pointwise",
+    "predictions",
+    "results",
+]
 
 
 class Expected(NamedTuple):
@@ -179,7 +189,9 @@ def results(head: FamilyHead, batch: Batch) -> dict[str, Expected]:
             MetricKeys.LOSS_MEAN: Expected(*map(weighted_mean, losses)),
             MetricKeys.PREDICTION_MEAN: Expected(*map(weighted_mean, means)),
             MetricKeys.LABEL_MEAN: Expected(weighted_mean(labels), weighted_mean(abs(labels))),
-            MetricKeys.ACCURACY_BASELINE: Expected(max(weighted_mean(labels), 1 - weighted_mean(labels)) if weights.size else 0.0, 1.0),
+            MetricKeys.ACCURACY_BASELINE: Expected(
+                max(weighted_mean(labels), 1 - weighted_mean(labels)) if weights.size else 0.0, 1.0
+            ),
         }
         found: dict[str, Expected] = {str(key): value for key, value in known.items()}
         found |= _against_label_mean(found, weights.size)
