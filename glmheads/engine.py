@@ -117,7 +117,7 @@ def _applied(kernel: Kernel, examples: Examples, scalars: Sequence[Array | None]
 
 def _run_compiled(kernel: Kernel, examples: Examples, scalars: tuple[Array | None, ...]) -> tuple[Any, Array | None]:
     backend = examples.backend
-    function = _compiled(backend, kernel, examples.rule, examples.is_validated)
+    function = _compiled(backend, kernel, examples.rule, examples.is_validated)  # type: ignore[arg-type]
     result, is_nan = function(*examples.arrays(), *scalars)
     if backend.is_concrete(is_nan) and bool(is_nan):
         examples.flattened(elementwise=kernel.elementwise).validated()  # refuses labels and weights that became NaN

@@ -91,8 +91,8 @@ class _Torch(Backend):
         ]
         return torch.stack(columns, dim=-1)
 
-    # On the CPU a tensor shares its memory with a NumPy array, on which kernels run block by block without a copy. Where
-    # autograd must see the operations, they are torch's own on whole tensors.
+    # On the CPU a tensor shares its memory with a NumPy array, on which kernels run block by block, without a copy.
+    # Where autograd must see the operations, they are torch's own on whole tensors.
 
     def numpy_views(self, arrays: Sequence[Array | None]) -> Sequence[np.ndarray[Any, Any] | None] | None:
         given = [array for array in arrays if array is not None]

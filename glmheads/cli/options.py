@@ -13,7 +13,7 @@ __all__ = ["HEADS", "FormatName", "HeadName", "data", "file_argument", "head_nam
 HeadName = Literal["binary", "logistic", "regression", "poisson"]
 FormatName = Literal["table", "markdown", "json", "csv"]
 
-HEADS: dict[str, type[gh.Head]] = {
+HEADS: dict[str, type[gh.FamilyHead]] = {
     "binary": gh.BinaryClassHead,
     "logistic": gh.LogisticRegressionHead,
     "regression": gh.RegressionHead,

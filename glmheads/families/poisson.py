@@ -5,7 +5,7 @@ import math
 from glmheads.families.family import Family, Interval, Link
 from glmheads.kernels import links, losses
 
-__all__ = ["POISSON", "POISSON_WITHOUT_CONSTANT", "Poisson", "PoissonWithoutConstant"]
+__all__ = ["POISSON", "POISSON_WITHOUT_CONSTANT", "Poisson"]
 
 
 class Poisson(Family):
@@ -21,12 +21,6 @@ class Poisson(Family):
     portable = True
 
 
-class PoissonWithoutConstant(Poisson):
-    """The same without log z!, which does not depend on the logits."""
-
-    name = "poisson without constant"
-    loss = staticmethod(losses.log_poisson_loss_without_constant)
-
-
 POISSON = Poisson()
-POISSON_WITHOUT_CONSTANT = PoissonWithoutConstant()
+POISSON_WITHOUT_CONSTANT = Poisson(name="poisson without constant", loss=losses.log_poisson_loss_without_constant)
+"""Without log z!, which does not depend on the logits."""

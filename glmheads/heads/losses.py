@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from glmheads import backends, engine
 from glmheads.backends import Array
@@ -14,7 +14,7 @@ from glmheads.kernels.elementwise import compute_dtype, in_dtype, is_integral, t
 from glmheads.kernels.reductions import Pair, divisor, reduce, total, value, weigh
 from glmheads.names import Reduction
 
-__all__ = ["FamilyLoss", "UserLoss", "checked_result", "loss_fn_arguments", "result_dtype", "sum_of"]
+__all__ = ["FamilyLoss", "UserLoss", "checked_result", "has", "loss_fn_arguments", "result_dtype", "sum_of"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -284,3 +284,8 @@ def sum_of(regularization_losses: Sequence[Any], like: Array) -> Array:
         loss = to_compute_dtype(to_library("regularization_losses", loss, like))
         result = result + in_dtype(xp.reshape(loss, ()), like.dtype)
     return result
+
+
+def has(regularization_losses: Sequence[Any] | None) -> TypeGuard[Sequence[Any]]:
+    """Whether there are any."""
+    return regularization_losses is not None and len(regularization_losses) > 0

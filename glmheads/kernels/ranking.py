@@ -10,8 +10,9 @@ of the data with all positives at their lo and all negatives at their hi bounds 
 
 Slots are one array of shape (4, m), the rows lo, hi, positive and negative mass, of the accumulation dtype; in float32
 two more rows hold the low parts of the masses (see `reductions`). An empty slot has no mass and lo = hi = ∞. The shape
-of every result depends on shapes alone, unless the library dynamic_shapes empty slots at no cost. Scores that wait to be taken
-in are one array of shape (3, m), the rows score, positive and negative mass, as narrow as they come.
+of every result depends on shapes alone, unless the library has dynamic shapes: then empty slots are dropped. Scores
+that wait to be taken in are one array of shape (3, m), the rows score, positive and negative mass, as narrow as they
+come.
 """
 
 from collections.abc import Callable

@@ -54,7 +54,8 @@ class Measurement:
 
     def _evaluated(self, examples: Examples) -> Examples:
         """The examples with losses and predictions; those of an elementwise family with one axis."""
-        labels, logits, weights, losses, predictions = examples.arrays()
+        labels, logits, weights = examples.labels, examples.logits, examples.weights
+        losses, predictions = examples.losses, examples.predictions
         if losses is None and predictions is None:
             losses, predictions = self.family.loss_and_mean(labels, logits)
         elif losses is None:
@@ -64,8 +65,7 @@ class Measurement:
         xp = examples.backend.xp
         if self.elementwise and weights is not None and weights.shape != logits.shape:
             weights = xp.broadcast_to(weights, logits.shape)
-        if not self.elementwise and losses.ndim == 1:
+        if not self.elementwise:
             losses = xp.reshape(losses, (-1, 1))
-        return examples.with_arrays([labels, logits, weights, losses, predictions]).flattened(
-            elementwise=self.elementwise
-        )
+        evaluated = examples.with_arrays([labels, logits, weights, losses, predictions])
+        return evaluated.flattened(elementwise=self.elementwise)

@@ -1,6 +1,6 @@
 """States: what a record keeps for one statistic, and how two of them add up.
 
-There are two kinds: `Sums`, arrays that are added (means, counts, histograms), and `Ranking`, the summary of the scores.
+There are two kinds: `Sums`, arrays that are added (means, counts, histograms), and `Ranking`, a summary of the scores.
 """
 
 from collections.abc import Callable, Iterator, Mapping

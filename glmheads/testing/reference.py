@@ -95,12 +95,16 @@ def _poisson_with_constant(z: NumPyArray, x: NumPyArray) -> Pointwise:
     )
 
 
-_TEXTBOOK: dict[Family, Callable[[NumPyArray, NumPyArray], Pointwise]] = {
-    BERNOULLI: _bernoulli,
-    GAUSSIAN: _gaussian,
-    POISSON: _poisson_with_constant,
-    POISSON_WITHOUT_CONSTANT: _poisson,
+_TEXTBOOK: dict[tuple[type[Family], str], Callable[[NumPyArray, NumPyArray], Pointwise]] = {
+    (type(family), family.name): formula
+    for family, formula in (
+        (BERNOULLI, _bernoulli),
+        (GAUSSIAN, _gaussian),
+        (POISSON, _poisson_with_constant),
+        (POISSON_WITHOUT_CONSTANT, _poisson),
+    )
 }
+"""By class and name, which a family keeps whose functions are replaced."""
 
 
 def metric_key(head: FamilyHead, spec: MetricSpec) -> str:
@@ -122,15 +126,15 @@ def pointwise(head: FamilyHead, batch: Batch) -> Pointwise:
         return Expected(value, abs(value) + (1 + abs(x)) * (1 + abs(z) + abs(mean(head, x))))
 
     with np.errstate(all="ignore"):
-        if family in _TEXTBOOK:
-            found = _TEXTBOOK[family](z, x)
+        if (type(family), family.name) in _TEXTBOOK:
+            found = _TEXTBOOK[type(family), family.name](z, x)
         else:
             functions = (family.loss, family.gradient, family.hessian)
             loss, gradient, hessian = (sized(function(z, x)) for function in functions)
             found = Pointwise(loss, gradient, hessian, mean=sized(family.inverse_link(x)))
         if head.loss_fn is not None:
             losses = head.examples(*replace(batch, labels=z, logits=x).arguments(head), evaluated=True).losses
-            found = Pointwise(sized(losses), gradient=None, hessian=None, mean=found.mean)
+            found = Pointwise(sized(np.asarray(losses)), gradient=None, hessian=None, mean=found.mean)
         if head.inverse_link_fn is not None:
             found = found._replace(mean=sized(mean(head, x)))
     return found
@@ -185,13 +189,12 @@ def results(head: FamilyHead, batch: Batch) -> dict[str, Expected]:
         return float((weights * values).sum() / weights.sum()) if weights.size else 0.0
 
     with np.errstate(all="ignore"):
+        share = weighted_mean(labels)
         known = {
             MetricKeys.LOSS_MEAN: Expected(*map(weighted_mean, losses)),
             MetricKeys.PREDICTION_MEAN: Expected(*map(weighted_mean, means)),
             MetricKeys.LABEL_MEAN: Expected(weighted_mean(labels), weighted_mean(abs(labels))),
-            MetricKeys.ACCURACY_BASELINE: Expected(
-                max(weighted_mean(labels), 1 - weighted_mean(labels)) if weights.size else 0.0, 1.0
-            ),
+            MetricKeys.ACCURACY_BASELINE: Expected(max(share, 1 - share) if weights.size else 0.0, 1.0),
         }
         found: dict[str, Expected] = {str(key): value for key, value in known.items()}
         found |= _against_label_mean(found, weights.size)
