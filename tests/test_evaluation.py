@@ -289,7 +289,7 @@ class TestSlices:
 
     @pytest.mark.parametrize("waiting", [1, 7, 64, 1000])
     def test_do_not_depend_on_how_many_examples_wait(self, waiting, monkeypatch):
-        monkeypatch.setattr("glmheads.evaluation.evaluator._Slices._MOST_WAITING", waiting)
+        monkeypatch.setattr("glmheads.accumulator._SLICE_CAPACITY", waiting)
         batches = [rows(slice(i, i + 30)) for i in range(0, N, 30)]
         agree(
             gh.evaluate(HEAD, batches, by=["site", "day"], **NAMES),
@@ -339,7 +339,7 @@ class TestSlices:
         data = {"logits": lazy.array([0.0, 1.0]), "labels": lazy.array([0.0, 2.0]), "g": [1, 2]}
         with pytest.raises(ValueError, match="1 bad labels"):
             _ = gh.evaluate(gh.RegressionHead(), data | {"labels": lazy.array([0.0, np.nan])}).results
-        with pytest.raises(ValueError, match="1 of 1 labels"):
+        with pytest.raises(ValueError, match="1 of 2 labels"):
             gh.evaluate(gh.LogisticRegressionHead(), data, by="g")
 
 

@@ -20,14 +20,15 @@ class Bernoulli(Family):
     portable = True
 
     def loss_and_gradient(self, labels: Array, logits: Array) -> tuple[Array, Array]:
-        if self.replaces("loss", "gradient"):
+        if self.is_changed:
             return super().loss_and_gradient(labels, logits)
         return losses.sigmoid_cross_entropy_with_gradient(labels, logits)
 
     def loss_and_mean(self, labels: Array, logits: Array) -> tuple[Array, Array]:
-        if self.replaces("loss", "inverse_link"):
+        if self.is_changed:
             return super().loss_and_mean(labels, logits)
         return losses.sigmoid_cross_entropy_with_mean(labels, logits)
 
 
 BERNOULLI = Bernoulli()
+"""Sigmoid cross entropy, with the logit link."""

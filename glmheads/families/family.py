@@ -127,6 +127,8 @@ class Family:
     valid_labels: Interval | None = None
     elementwise: bool = True
     portable: bool = False
+    is_changed: ClassVar[bool] = False
+    """Whether a function is not the class's own, as after ``dataclasses.replace``."""
     link: ClassVar[Link | None] = None
     """The link that `inverse_link` is the inverse of, if it is known: it takes means back to logits."""
 
@@ -145,8 +147,8 @@ class Family:
         functions = {"loss": loss, "gradient": gradient, "hessian": hessian, "inverse_link": inverse_link}
         options = {"name": name, "valid_labels": valid_labels, "elementwise": elementwise, "portable": portable}
         own = {key: part for key, part in (functions | options).items() if part is not None}
-        # What is the class's own already is not kept, so that `replaces` knows what is not.
-        vars(self).update({key: part for key, part in own.items() if part != getattr(type(self), key, None)})
+        own = {key: part for key, part in own.items() if part != getattr(type(self), key, None)}
+        vars(self).update(own, is_changed=not functions.keys().isdisjoint(own))
         if not isinstance(getattr(self, "name", None), str):
             raise TypeError(f"name must be a string. Given: {name!r}")
         for key in functions:
@@ -162,10 +164,6 @@ class Family:
     def loss_and_mean(self, labels: Array, logits: Array) -> tuple[Array, Array]:
         """``loss`` and ``inverse_link``, likewise."""
         return self.loss(labels, logits), self.inverse_link(logits)
-
-    def replaces(self, *functions: str) -> bool:
-        """Whether one of these functions is not the class's own, as after ``dataclasses.replace``."""
-        return not vars(self).keys().isdisjoint(functions)
 
     def _parts(self) -> dict[str, Any]:
         return {field.name: getattr(type(self), field.name, None) for field in fields(self)} | vars(self)
@@ -183,4 +181,4 @@ class Family:
         return hash((type(self), self.name))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(name={self.name!r})"
+        return f"Family(name={self.name!r})"

@@ -19,3 +19,4 @@ class Gaussian(Family):
 
 
 GAUSSIAN = Gaussian()
+"""Squared error, with the identity link."""

@@ -22,5 +22,6 @@ class Poisson(Family):
 
 
 POISSON = Poisson()
+"""Log-Poisson loss, with the log link."""
 POISSON_WITHOUT_CONSTANT = Poisson(name="poisson without constant", loss=losses.log_poisson_loss_without_constant)
 """Without log z!, which does not depend on the logits."""

@@ -134,7 +134,7 @@ def _arguments(head: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _public(head: Any) -> dict[str, Any]:
-    return {name: value for name, value in vars(head).items() if not name.startswith("_")}
+    return {name: _plain(value) for name, value in vars(head).items() if not name.startswith("_")}
 
 
 def _plain(value: Any) -> Any:
@@ -203,7 +203,8 @@ def _encode(where: str, value: Any) -> Any:
     if isinstance(value, Configured):
         return value.to_dict()
     if isinstance(value, Family):
-        parts = {key: _encode(f"{where}.{key}", _plain(part)) for key, part in vars(value).items()}
+        own = [field.name for field in fields(Family) if field.name in vars(value)]
+        parts = {name: _encode(f"{where}.{name}", _plain(getattr(value, name))) for name in own}
         return {"class": _importable_name(where, type(value)), "arguments": parts}
     if is_dataclass(value) and not isinstance(value, type):
         arguments = {field.name: _encode(f"{where}.{field.name}", _plain(found)) for field, found in _set_fields(value)}

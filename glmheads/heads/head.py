@@ -43,6 +43,12 @@ class Head(Configured, ABC):
     This class is the interface, of tf.estimator.Head. A subclass that defines its abstract members has
     `create_estimator_spec`, and its repr, equality and dict come from the arguments of its ``__init__``, each of which
     is kept in the attribute of its name. `FamilyHead` implements everything for a `Family`.
+
+    Examples
+    --------
+    >>> import glmheads as gh
+    >>> isinstance(gh.RegressionHead(), gh.Head)
+    True
     """
 
     @property

@@ -23,6 +23,9 @@ class Partial:
     function: Callable[..., Array]
     arguments: tuple[Any, ...]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arguments", tuple(self.arguments))
+
     def __call__(self, state: Any) -> Array:
         return self.function(*self.arguments, state)
 
