@@ -81,8 +81,8 @@ def binary(num_thresholds: int | None = 200, weighted: bool = True) -> gh.Binary
 
 def sums_and_counts() -> gh.Head:
     """A head without areas."""
-    measures = (*mean_metrics(), *threshold_metrics(THRESHOLDS))
-    return gh.FamilyHead(family=BERNOULLI, metrics=measures, weight_column="weight")
+    metrics = (*mean_metrics(), *threshold_metrics(THRESHOLDS))
+    return gh.FamilyHead(family=BERNOULLI, metrics=metrics, weight_column="weight")
 
 
 # The work

@@ -206,12 +206,14 @@ class FamilyHead(StatisticsHead):
             return examples
         examples = examples.validated()
         losses = predictions = None
+        xp = backend.xp
         with backend.errstate():
             loss = self._loss(features)
             if isinstance(loss, UserLoss):
                 losses = loss.losses(examples)
             elif by_family:
-                losses = self._by_rows(lambda x: self.family.loss(examples.labels, x), examples.logits)
+                flat = examples.flattened(elementwise=False)
+                losses = xp.reshape(self.family.loss(flat.labels, flat.logits), (*examples.logits.shape[:-1], -1))
             if self.inverse_link_fn is not None or by_family:
                 predictions = self._mean(examples.logits)
         return replace(examples, losses=losses, predictions=predictions)

@@ -110,7 +110,7 @@ class Validity(Statistic, is_safe=True):
 
     def state(self, examples: Examples) -> Sums:
         xp = examples.backend.xp
-        none = total(examples.labels[:0])
+        none = total(examples.labels[:0, ...])
         found = {key: total(xp.astype(mask, xp.float32)) for key, mask in examples.unknown.items()}
         return Sums({key: found.get(key, none) for key in ("logits", "labels", "weights")})
 
@@ -264,7 +264,7 @@ class Regularization(Statistic, is_safe=True):
     name: ClassVar[str] = "regularization"
 
     def state(self, examples: Examples) -> Sums:
-        none = total(examples.labels[:0])
+        none = total(examples.labels[:0, ...])
         return Sums({"loss": none, "calls": none})
 
     def of_call(self, regularization_loss: Any) -> Sums:
