@@ -1,0 +1,241 @@
+"""Areas under the curves of all segments of a record, with bounds that hold, and points of the curves.
+
+**Bounds.** What is not known is where in its cell a weight lies. The area under the ROC curve and that under the
+precision–recall curve grow when a positive moves up or a negative down. So either is least when all positives are at the
+first score of their cells and all negatives at the last, and largest the other way round.
+
+Both have a closed form, because cells are equal, nested or disjoint. For the positives of cell i let T be the
+positives above them and F the negatives:
+
+=====  =====================================  ==========================================================
+bound  T                                      F
+=====  =====================================  ==========================================================
+lower  those of the cells behind i            those of i, of the cells behind i, and of all that contain i
+upper  those of the cells behind the last     those of the cells behind the last in i
+       in i, and of all that contain i
+=====  =====================================  ==========================================================
+
+"Behind" is in the order of the list, in which a cell stands before what it contains. In a single score positives
+and negatives are tied: its own negatives count half under the ROC curve. (A score at the very end of a cell would be
+tied with what lies there too; it is taken as worse, or better, which makes the bound a little wider and no less true.)
+
+The area under the ROC curve is 1 − Σ p F / (P N). Under the precision–recall curve a group of p positives and n negatives
+between (T, F) and (T + p, F + n) has the area of Davis and Goadrich (*The relationship between precision-recall and ROC
+curves*, ICML 2006): TP grows linearly with TP + FP, and the integral of TP / (TP + FP) over TP is
+
+    s (p + c log(1 + (p + n) / (T + F))),    s = p / (p + n),  c = T n / (p + n) − s F.
+
+The values count what is not known half: pairs of which one contains the other, and pairs within a cell.
+
+**Rounding.** With u = 2**-53: weights are off by a factor of at most 1 + a u, a = `additions`, which each of the
+areas takes at most four times (as p and n, as P and N); a total of m weights and a sum of m terms by 1 + m u, the terms
+themselves by a few u. Running sums are exact in fixed point: each share is cut to a multiple of ε = 2**-62, so T / P
+and F / N are off by at most m ε. That moves the area under the ROC curve by no more than m ε. Precision is
+t / (t + r f), with t = T / P, f = F / N and r = N / P; an error of δ = (1 + r) m ε in its terms moves it by no more than
+min(1, δ / t), and the area by the integral of that over t, δ (1 + log(1 / δ)) < 64 δ. Where r is so large that this could be
+seen, running sums are floating-point sums of m numbers of one sign instead, off by a factor 1 + u log2 m.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from glmheads import backends
+from glmheads.backends import Array
+from glmheads.kernels.cells import Cells, meetings, scores
+
+__all__ = ["Areas", "Curves", "areas", "curve_points", "totals"]
+
+_U = 2.0**-53
+_EPSILON = 2.0**-62
+
+
+class Areas(NamedTuple):
+    """What `areas` gives.
+
+    Attributes
+    ----------
+    auc, precision_recall : float64 arrays of shape (3, segments)
+        Lower bound, value and upper bound, NaN where the area is undefined: the first without positives or without
+        negatives, the second without positives; both where weights are so extreme that a total or the ratio of totals
+        overflows.
+    positive, negative : float64 arrays of shape (segments,)
+        The total weights, by which a caller can tell why.
+    """
+
+    auc: Array
+    precision_recall: Array
+    positive: Array
+    negative: Array
+
+
+class Curves(NamedTuple):
+    """The points through which the curves of each segment certainly pass, by descending threshold.
+
+    Attributes
+    ----------
+    offsets : int64 array of shape (segments + 1,)
+        Where the points of each segment begin; an empty one has none.
+    thresholds, false_positive_rate, recall, precision : float64 arrays of shape (points,)
+        Of scores of at least the threshold; the first is ∞, where precision is 1. Undefined rates are NaN.
+    """
+
+    offsets: Array
+    thresholds: Array
+    false_positive_rate: Array
+    recall: Array
+    precision: Array
+
+
+def totals(cells: Cells) -> tuple[Array, Array]:
+    """The weights of the positives and of the negatives of each segment, shape (segments,)."""
+    segments = _Segments(cells)
+    return segments.total(cells.positive), segments.total(cells.negative)
+
+
+def areas(cells: Cells) -> Areas:
+    """Both areas of every segment, with bounds that hold; exact but for rounding where all cells are single scores."""
+    with np.errstate(all="ignore"):
+        segments = _Segments(cells)
+        positives, negatives, ratio, r, p, n, t, f, cut = _read(cells, segments)
+        is_cell = cells.level > 0
+        if is_cell.any():
+            last = _last_inside(cells)
+            around_p, around_n = (_around(last, _fixed(share, np.ceil)) * _EPSILON for share in (p, n))
+            tied = np.where(is_cell, 0, n)
+            t_low, f_low, t_high, f_high = t, f + around_n, t[last] + around_p, f[last]
+            f_least = f_low + (n - tied)
+            roc = [1 - segments.total(p * (above + tied / 2)) for above in (f_least, f_high)]
+            roc.insert(1, (roc[0] + roc[1]) / 2)
+            pr = [
+                segments.total(_tie(t_low, r * f_least, p, r * tied)),
+                segments.total(_tie((t_low + t_high) / 2, r * (f_low + f_high) / 2, p, r * n)),
+                segments.total(_tie(t_high, r * f_high, p, r * tied)),
+            ]
+        else:
+            roc = [1 - segments.total(p * (f + n / 2))] * 3
+            pr = [segments.total(_tie(t, r * f, p, r * n))] * 3
+        slack = _U * (64 + 4 * np.diff(cells.offsets) + 4 * cells.additions) + 64 * cut
+        has_pr = (positives > 0) & np.isfinite(positives) & np.isfinite(ratio)
+        has_roc = has_pr & (negatives > 0)
+        return Areas(_bounded(roc, slack, has_roc), _bounded(pr, slack, has_pr), positives, negatives)
+
+
+def curve_points(cells: Cells) -> Curves:
+    """Where the curves pass wherever weights lie in their cells: at the first score of each that no other contains."""
+    with np.errstate(all="ignore"):
+        segments = _Segments(cells)
+        positives, negatives, _, r, p, n, t, f, _ = _read(cells, segments)
+        recall, fpr = t + p, f + n
+        rates = (scores(cells.low), fpr, recall, recall / (recall + r * fpr))
+    at = np.arange(len(p))
+    if cells.level.any():
+        at = np.flatnonzero(_around(_last_inside(cells), np.ones(len(p), np.int64)) == 0)
+    ends = np.searchsorted(at, cells.offsets)
+    sizes = np.diff(ends)
+    offsets = np.concatenate([[0], np.cumsum(sizes + (sizes > 0))])
+    # A segment's points descend behind one that stands for no scores.
+    place = np.repeat(offsets[:-1] + ends[1:], sizes) - np.arange(len(at))
+    columns = []
+    for first, rate in zip((np.inf, 0, 0, 1), rates, strict=True):
+        column = np.full(offsets[-1], first, np.float64)
+        column[place] = rate[at]
+        columns.append(column)
+    return Curves(offsets, *columns)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What both are made of
+
+
+class _Segments:
+    """Sums over the segments of a record."""
+
+    def __init__(self, cells: Cells) -> None:
+        sizes = np.diff(cells.offsets)
+        self.count = len(sizes)
+        self.occupied = np.flatnonzero(sizes)
+        self.starts, self.sizes = cells.offsets[self.occupied], sizes[self.occupied]
+
+    def total(self, x: Array) -> Array:
+        """Sum of the elements of each segment, shape (segments,)."""
+        out = np.zeros(self.count, x.dtype)
+        if len(x):
+            out[self.occupied] = np.add.reduceat(x, self.starts)
+        return out
+
+    def spread(self, x: Array) -> Array:
+        """To each cell the element of its segment."""
+        return np.repeat(x[self.occupied], self.sizes)
+
+    def behind(self, shares: Array) -> Array:
+        """Sum of the shares behind each cell in its segment, cut to multiples of ε."""
+        running = np.cumsum(_fixed(shares, np.trunc))
+        return (np.repeat(running[self.starts + self.sizes - 1], self.sizes) - running) * _EPSILON
+
+    def behind_in_floats(self, shares: Array) -> Array:
+        """Sum of the shares behind each cell in its segment, right to its last digits however small."""
+        segment = np.repeat(np.arange(len(self.sizes)), self.sizes)[::-1]
+        (running,) = backends.of(shares).scan((shares[::-1],), lambda a, b: (a[0] + b[0],), segment)
+        behind = np.zeros(len(shares))
+        behind[:-1] = np.where(segment[1:] == segment[:-1], running[:-1], 0)[::-1]
+        return behind
+
+
+def _read(cells: Cells, segments: _Segments) -> tuple[Array, ...]:
+    """Totals of both classes and their ratio; for each cell that ratio, its shares and those behind it; their error."""
+    positives, negatives = segments.total(cells.positive), segments.total(cells.negative)
+    ratio = negatives / positives
+    p, n = (w / segments.spread(t) for w, t in ((cells.positive, positives), (cells.negative, negatives)))
+    cut = np.where(np.isfinite(ratio), (1 + ratio) * np.diff(cells.offsets) * _EPSILON, 0)
+    behind = segments.behind
+    if (cut > _VISIBLE).any():
+        behind, cut = segments.behind_in_floats, np.zeros_like(cut)
+    return positives, negatives, ratio, segments.spread(ratio), p, n, behind(p), behind(n), cut
+
+
+_VISIBLE = 2.0**-40
+"""The error of fixed-point shares from which floating-point sums are taken instead."""
+
+
+def _fixed(shares: Array, rounding: Callable[[Array], Array]) -> Array:
+    """Shares as multiples of ε; those that are not finite, of undefined areas, are 0."""
+    return rounding(np.where(np.isfinite(shares), shares, 0) * (1 / _EPSILON)).astype(np.int64)
+
+
+def _bounded(values: list[Array], slack: Array, defined: Array) -> Array:
+    lower, value, upper = values
+    stacked = np.clip(np.stack([lower - slack, np.clip(value, lower, upper), upper + slack]), 0, 1)
+    return np.where(defined, stacked, np.nan)
+
+
+def _tie(t: Array, f: Array, p: Array, n: Array) -> Array:
+    """The area of Davis and Goadrich's curve between (t, f) and (t + p, f + n), 0 where p is."""
+    tied, above = p + n, t + f
+    share = np.where(p > 0, p / tied, 0)
+    log = np.where(above > 0, np.log1p(tied / above), 0)
+    return share * (p + (t * np.where(p > 0, n / tied, 0) - share * f) * log)
+
+
+def _last_inside(cells: Cells) -> Array:
+    """The place of the last cell that each cell contains, its own if none."""
+    count = len(cells.low)
+    meeting = meetings(cells)
+    last = np.arange(count)
+    opens = np.flatnonzero(meeting[1:] <= cells.level[:-1])
+    for level in np.unique(cells.level[opens]):
+        # What it contains ends before the next that meets the one before on a higher level.
+        ends = np.append(np.flatnonzero(meeting > level), count)
+        at = opens[cells.level[opens] == level]
+        last[at] = ends[np.searchsorted(ends, at, side="right")] - 1
+    return last
+
+
+def _around(last: Array, x: Array) -> Array:
+    """Sum of the integers `x` of the cells that contain each cell, given `_last_inside`."""
+    opens = np.flatnonzero(last > np.arange(len(last)))
+    steps = np.zeros(len(last) + 1, np.int64)
+    np.add.at(steps, opens + 1, x[opens])
+    np.subtract.at(steps, last[opens] + 1, x[opens])
+    return np.cumsum(steps[:-1])
