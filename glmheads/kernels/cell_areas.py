@@ -94,41 +94,41 @@ def totals(cells: Cells) -> tuple[Array, Array]:
     return segments.total(cells.positive), segments.total(cells.negative)
 
 
+@np.errstate(all="ignore")
 def areas(cells: Cells) -> Areas:
     """Both areas of every segment, with bounds that hold; exact but for rounding where all cells are single scores."""
-    with np.errstate(all="ignore"):
-        segments = _Segments(cells)
-        positives, negatives, ratio, r, p, n, t, f, cut = _read(cells, segments)
-        is_cell = cells.level > 0
-        if is_cell.any():
-            last = _last_inside(cells)
-            around_p, around_n = (_around(last, _fixed(share, np.ceil)) * _EPSILON for share in (p, n))
-            tied = np.where(is_cell, 0, n)
-            t_low, f_low, t_high, f_high = t, f + around_n, t[last] + around_p, f[last]
-            f_least = f_low + (n - tied)
-            roc = [1 - segments.total(p * (above + tied / 2)) for above in (f_least, f_high)]
-            roc.insert(1, (roc[0] + roc[1]) / 2)
-            pr = [
-                segments.total(_tie(t_low, r * f_least, p, r * tied)),
-                segments.total(_tie((t_low + t_high) / 2, r * (f_low + f_high) / 2, p, r * n)),
-                segments.total(_tie(t_high, r * f_high, p, r * tied)),
-            ]
-        else:
-            roc = [1 - segments.total(p * (f + n / 2))] * 3
-            pr = [segments.total(_tie(t, r * f, p, r * n))] * 3
-        slack = _U * (64 + 4 * np.diff(cells.offsets) + 4 * cells.additions) + 64 * cut
-        has_pr = (positives > 0) & np.isfinite(positives) & np.isfinite(ratio)
-        has_roc = has_pr & (negatives > 0)
-        return Areas(_bounded(roc, slack, has_roc), _bounded(pr, slack, has_pr), positives, negatives)
+    segments = _Segments(cells)
+    positives, negatives, ratio, r, p, n, t, f, cut = _read(cells, segments)
+    is_cell = cells.level > 0
+    if is_cell.any():
+        last = _last_inside(cells)
+        around_p, around_n = (_around(last, _fixed(share, np.ceil)) * _EPSILON for share in (p, n))
+        tied = np.where(is_cell, 0, n)
+        t_low, f_low, t_high, f_high = t, f + around_n, t[last] + around_p, f[last]
+        f_least = f_low + (n - tied)
+        roc = [1 - segments.total(p * (above + tied / 2)) for above in (f_least, f_high)]
+        roc.insert(1, (roc[0] + roc[1]) / 2)
+        pr = [
+            segments.total(_tie(t_low, r * f_least, p, r * tied)),
+            segments.total(_tie((t_low + t_high) / 2, r * (f_low + f_high) / 2, p, r * n)),
+            segments.total(_tie(t_high, r * f_high, p, r * tied)),
+        ]
+    else:
+        roc = [1 - segments.total(p * (f + n / 2))] * 3
+        pr = [segments.total(_tie(t, r * f, p, r * n))] * 3
+    slack = _U * (64 + 4 * np.diff(cells.offsets) + 4 * cells.additions) + 64 * cut
+    has_pr = (positives > 0) & np.isfinite(positives) & np.isfinite(ratio)
+    has_roc = has_pr & (negatives > 0)
+    return Areas(_bounded(roc, slack, has_roc), _bounded(pr, slack, has_pr), positives, negatives)
 
 
+@np.errstate(all="ignore")
 def curve_points(cells: Cells) -> Curves:
     """Where the curves pass wherever weights lie in their cells: at the first score of each that no other contains."""
-    with np.errstate(all="ignore"):
-        segments = _Segments(cells)
-        positives, negatives, _, r, p, n, t, f, _ = _read(cells, segments)
-        recall, fpr = t + p, f + n
-        rates = (scores(cells.low), fpr, recall, recall / (recall + r * fpr))
+    segments = _Segments(cells)
+    positives, negatives, _, r, p, n, t, f, _ = _read(cells, segments)
+    recall, fpr = t + p, f + n
+    rates = (scores(cells.low), fpr, recall, recall / (recall + r * fpr))
     at = np.arange(len(p))
     if cells.level.any():
         at = np.flatnonzero(_around(_last_inside(cells), np.ones(len(p), np.int64)) == 0)
@@ -187,7 +187,8 @@ def _read(cells: Cells, segments: _Segments) -> tuple[Array, ...]:
     """Totals of both classes and their ratio; for each cell that ratio, its shares and those behind it; their error."""
     positives, negatives = segments.total(cells.positive), segments.total(cells.negative)
     ratio = negatives / positives
-    p, n = (w / segments.spread(t) for w, t in ((cells.positive, positives), (cells.negative, negatives)))
+    weights = (cells.positive, positives), (cells.negative, negatives)
+    p, n = (weight / segments.spread(np.where(total > 0, total, 1)) for weight, total in weights)
     cut = np.where(np.isfinite(ratio), (1 + ratio) * np.diff(cells.offsets) * _EPSILON, 0)
     behind = segments.behind
     if (cut > _VISIBLE).any():
@@ -214,8 +215,11 @@ def _tie(t: Array, f: Array, p: Array, n: Array) -> Array:
     """The area of Davis and Goadrich's curve between (t, f) and (t + p, f + n), 0 where p is."""
     tied, above = p + n, t + f
     share = np.where(p > 0, p / tied, 0)
-    log = np.where(above > 0, np.log1p(tied / above), 0)
+    log = np.where(above > 0, np.log1p(np.minimum(tied / above, _HUGE)), 0)
     return share * (p + (t * np.where(p > 0, n / tied, 0) - share * f) * log)
+
+
+_HUGE = np.finfo(np.float64).max
 
 
 def _last_inside(cells: Cells) -> Array:

@@ -122,7 +122,13 @@ def _flip_negative(bits: Array) -> Array:
 
 def last_images(cells: Cells) -> Array:
     """The image of the last score of each cell."""
-    return cells.low | _mask(cells.level, cells.low.dtype)
+    return cells.low + _mask(cells.level, cells.low.dtype)  # modular: of all floats it is the largest integer
+
+
+def _first(images: Array, level: Array) -> Array:
+    """The image of the first score of the cell of this level that holds each image."""
+    least = np.iinfo(images.dtype).min  # what is 0 among unsigned integers
+    return ((images ^ least) & ~_mask(level, images.dtype)) ^ least
 
 
 def _mask(level: Array, dtype: Any) -> Array:
@@ -141,7 +147,8 @@ def widen(cells: Cells) -> Cells:
         return cells
     low, last = (images(scores(ends).astype(np.float64)) for ends in (cells.low, last_images(cells)))
     level = _bit_length(low ^ last)
-    return _sorted(cells._replace(low=low & ~_mask(level, low.dtype), level=level))
+    wide = cells._replace(low=_first(low, level), level=level)
+    return _in_order(wide, *_keys(wide))
 
 
 def _bit_length(x: Array) -> Array:
@@ -158,6 +165,7 @@ def _bit_length(x: Array) -> Array:
 # Making and adding records
 
 
+@np.errstate(all="ignore")  # totals may overflow
 def build(scores: Array, weights: Array, codes: Array | None = None, segments: int = 1) -> Cells:
     """The record of examples, each score a cell of its own.
 
@@ -247,18 +255,16 @@ def _order(x: Array) -> Array:
     return keys & (2**bits - 1)
 
 
+@np.errstate(all="ignore")  # totals may overflow
 def add(one: Cells, other: Cells) -> Cells:
     """The record of the data of both, of as many segments each; equal cells are joined, nested ones are not."""
     if one.low.dtype != other.low.dtype:
         one, other = widen(one), widen(other)
     if not (len(one.low) and len(other.low)):
         return one if len(one.low) else other
-    keys = np.concatenate(_keys(one, other))
-    order = np.argsort(keys, kind="stable")  # of two sorted runs: one merge
-    low, level, positive, negative = (np.concatenate(pair)[order] for pair in zip(one[1:5], other[1:5], strict=True))
-    additions = max(one.additions, other.additions)
-    both = Cells(one.offsets + other.offsets, low, level, positive, negative, additions)
-    return _join(both, _differs(keys[order]))
+    columns = (np.concatenate(pair) for pair in zip(one[1:5], other[1:5], strict=True))
+    both = Cells(one.offsets + other.offsets, *columns, max(one.additions, other.additions))
+    return _in_order(both, np.concatenate(_keys(one, other)))
 
 
 def place(cells: Cells, codes: Array, segments: int) -> Cells:
@@ -294,6 +300,14 @@ def _keys(*records: Cells) -> list[Array]:
     return keys
 
 
+def _in_order(cells: Cells, keys: Array) -> Cells:
+    """The record of the cells, sorted by their keys; equal ones are joined."""
+    order = np.argsort(keys, kind="stable")  # of two sorted runs, it is one merge
+    return _join(
+        Cells(cells.offsets, *(column[order] for column in cells[1:5]), cells.additions), _differs(keys[order])
+    )
+
+
 def _join(cells: Cells, starts: Array, meeting: Array | None = None) -> Cells:
     """Each cell that starts joined with those behind it that don't, in the smallest cell that holds them.
 
@@ -305,7 +319,7 @@ def _join(cells: Cells, starts: Array, meeting: Array | None = None) -> Cells:
     low, level = cells.low[at], cells.level[at]
     if meeting is not None:
         level = np.maximum.reduceat(np.where(starts, cells.level, meeting), at)
-        low &= ~_mask(level, low.dtype)
+        low = _first(low, level)
     positive, negative = np.add.reduceat(cells.positive, at), np.add.reduceat(cells.negative, at)
     additions = cells.additions + _most_joined(at, len(starts))
     return Cells(np.searchsorted(at, cells.offsets), low, level, positive, negative, additions)
@@ -320,6 +334,7 @@ def _most_joined(at: Array, count: int) -> int:
 # Compression
 
 
+@np.errstate(all="ignore")  # totals may overflow
 def compress(cells: Cells, most: int | None = None) -> Cells:
     """The record with at most so many cells a segment, `capacity` unless given; segments that have no more stay."""
     most = capacity(cells.segments) if most is None else most
