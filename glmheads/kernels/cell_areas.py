@@ -90,32 +90,37 @@ class Curves(NamedTuple):
 
 def totals(cells: Cells) -> tuple[Array, Array]:
     """The weights of the positives and of the negatives of each segment, shape (segments,)."""
-    segments = _Segments(cells)
+    segments = _Segments(cells.offsets)
     return segments.total(cells.positive), segments.total(cells.negative)
 
 
 @np.errstate(all="ignore")
 def areas(cells: Cells) -> Areas:
     """Both areas of every segment, with bounds that hold; exact but for rounding where all cells are single scores."""
-    segments = _Segments(cells)
+    segments = _Segments(cells.offsets)
     positives, negatives, ratio, r, p, n, t, f, cut = _read(cells, segments)
-    is_cell = cells.level > 0
-    if is_cell.any():
+    # As if each cell were a single score; and what differs for those that aren't, or that others contain.
+    lost, gained = p * (f + n / 2), _in_blocks(_tie, t, r * f, p, r * n)
+    roc, pr = [1 - segments.total(lost)] * 3, [segments.total(gained)] * 3
+    if cells.level.any():
         last = _last_inside(cells)
-        around_p, around_n = (_around(last, _fixed(share, np.ceil)) * _EPSILON for share in (p, n))
-        tied = np.where(is_cell, 0, n)
-        t_low, f_low, t_high, f_high = t, f + around_n, t[last] + around_p, f[last]
-        f_least = f_low + (n - tied)
-        roc = [1 - segments.total(p * (above + tied / 2)) for above in (f_least, f_high)]
-        roc.insert(1, (roc[0] + roc[1]) / 2)
-        pr = [
-            segments.total(_tie(t_low, r * f_least, p, r * tied)),
-            segments.total(_tie((t_low + t_high) / 2, r * (f_low + f_high) / 2, p, r * n)),
-            segments.total(_tie(t_high, r * f_high, p, r * tied)),
-        ]
-    else:
-        roc = [1 - segments.total(p * (f + n / 2))] * 3
-        pr = [segments.total(_tie(t, r * f, p, r * n))] * 3
+        around = [_around(last, _fixed(share, np.ceil)) * _EPSILON for share in (p, n)]
+        at = np.flatnonzero((cells.level > 0) | (around[0] > 0) | (around[1] > 0))
+        parts = _Segments(np.searchsorted(at, cells.offsets))
+        t_most, f_least = t[last[at]] + around[0][at], f[last[at]]
+        r, p, n, t, f, lost, gained = (a[at] for a in (r, p, n, t, f, lost, gained))
+        f_most = f + around[1][at]
+        tied = np.where(cells.level[at] > 0, 0, n)
+        above = n - tied
+        lower = parts.total(lost - p * (f_most + above + tied / 2))
+        upper = parts.total(lost - p * (f_least + tied / 2))
+        roc = [roc[0] + lower, roc[0] + (lower + upper) / 2, roc[0] + upper]
+        corners = (
+            (t, f_most + above, tied),
+            ((t + t_most) / 2, (f_most + f_least) / 2, n),
+            (t_most, f_least, tied),
+        )
+        pr = [pr[0] + parts.total(_in_blocks(_tie, t, r * f, p, r * n) - gained) for t, f, n in corners]
     slack = _U * (64 + 4 * np.diff(cells.offsets) + 4 * cells.additions) + 64 * cut
     has_pr = (positives > 0) & np.isfinite(positives) & np.isfinite(ratio)
     has_roc = has_pr & (negatives > 0)
@@ -125,7 +130,7 @@ def areas(cells: Cells) -> Areas:
 @np.errstate(all="ignore")
 def curve_points(cells: Cells) -> Curves:
     """Where the curves pass wherever weights lie in their cells: at the first score of each that no other contains."""
-    segments = _Segments(cells)
+    segments = _Segments(cells.offsets)
     positives, negatives, _, r, p, n, t, f, _ = _read(cells, segments)
     recall, fpr = t + p, f + n
     rates = (scores(cells.low), fpr, recall, recall / (recall + r * fpr))
@@ -152,16 +157,16 @@ def curve_points(cells: Cells) -> Curves:
 class _Segments:
     """Sums over the segments of a record."""
 
-    def __init__(self, cells: Cells) -> None:
-        sizes = np.diff(cells.offsets)
+    def __init__(self, offsets: Array) -> None:
+        sizes = np.diff(offsets)
         self.count = len(sizes)
         self.occupied = np.flatnonzero(sizes)
-        self.starts, self.sizes = cells.offsets[self.occupied], sizes[self.occupied]
+        self.starts, self.sizes = offsets[self.occupied], sizes[self.occupied]
 
     def total(self, x: Array) -> Array:
         """Sum of the elements of each segment, shape (segments,)."""
         out = np.zeros(self.count, x.dtype)
-        if len(x):
+        if len(self.occupied):
             out[self.occupied] = np.add.reduceat(x, self.starts)
         return out
 
@@ -214,9 +219,21 @@ def _bounded(values: list[Array], slack: Array, defined: Array) -> Array:
 def _tie(t: Array, f: Array, p: Array, n: Array) -> Array:
     """The area of Davis and Goadrich's curve between (t, f) and (t + p, f + n), 0 where p is."""
     tied, above = p + n, t + f
-    share = np.where(p > 0, p / tied, 0)
-    log = np.where(above > 0, np.log1p(np.minimum(tied / above, _HUGE)), 0)
-    return share * (p + (t * np.where(p > 0, n / tied, 0) - share * f) * log)
+    share = p / tied
+    log = np.log1p(np.minimum(tied / above, _HUGE))  # by a factor that is 0 where the quotient isn't finite
+    return np.where(p > 0, share * (p + (t * (1 - share) - share * f) * log), 0)
+
+
+def _in_blocks(function: Callable[..., Array], *arrays: Array) -> Array:
+    """An elementwise function of arrays of shape (m,), whose temporaries stay in the cache."""
+    out = np.empty(len(arrays[0]))
+    for start in range(0, len(out), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        out[rows] = function(*(array[rows] for array in arrays))
+    return out
+
+
+_BLOCK = 2**14
 
 
 _HUGE = np.finfo(np.float64).max

@@ -30,11 +30,11 @@ NumPy's arrays are trimmed: as long as the list. Those of other libraries are pa
 alone (see `cells_padded`).
 """
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from glmheads import backends
 from glmheads.backends import Array
 
 __all__ = ["Cells", "absorb", "add", "build", "capacity", "compress", "empty", "images", "place", "scores", "widen"]
@@ -381,20 +381,26 @@ def _shares(cells: Cells, rows: Array, sizes: Array) -> Array:
 def weights_of_meetings(meeting: Array, shares: Array) -> Array:
     """The weight of the cells in which neighbours meet, the largest number where they are of two segments.
 
-    Both arguments have shape (m,). From the lowest level up, what meets becomes one part.
+    Both arguments have shape (m,). From the lowest level up, parts that meet become one.
     """
-    weight = np.full(len(meeting), np.iinfo(np.int64).max)
-    level = np.append(meeting, np.uint8(_APART))
-    before = np.zeros(len(level), np.int64)
+    count = len(meeting)
+    weight = np.full(count, np.iinfo(np.int64).max)
+    before = np.zeros(count + 1, np.int64)
     np.cumsum(shares, out=before[1:])
-    index = np.arange(len(level))
-    for now in np.flatnonzero(np.bincount(meeting, minlength=_APART + 1)[:_APART]):
-        meets = level == now
-        at = np.flatnonzero(meets)
-        # Where there are three parts, there are two meetings in a row.
-        weight[index[at]] = before[at + 1 + meets[at + 1]] - before[at - 1 - meets[at - 1]]
-        rest = np.flatnonzero(~meets)
-        level, before, index = level[rest], before[rest], index[rest]
+    # The first and the last cell of each part, right where the other one is.
+    first, last = np.arange(count), np.arange(count)
+    by_level = np.argsort(meeting, kind="stable")
+    stops = np.cumsum(np.bincount(meeting, minlength=_APART)[:_APART])
+    for start, stop in itertools.pairwise([0, *stops.tolist()]):
+        if start == stop:
+            continue
+        at = by_level[start:stop]
+        begin, end = first[at - 1], last[at]
+        # Of three parts, two meetings are of one cell.
+        same = np.flatnonzero(end[:-1] + 1 == at[1:])
+        begin[same + 1], end[same] = begin[same], end[same + 1]
+        weight[at] = before[end + 1] - before[begin]
+        first[end], last[begin] = begin, end
     return weight
 
 
