@@ -1,39 +1,43 @@
 """Areas under the curves of all segments of a record, with bounds that hold, and points of the curves.
 
 **Bounds.** What is not known is where in its cell a weight lies. The area under the ROC curve and that under the
-precision–recall curve grow when a positive moves up or a negative down. So either is least when all positives are at the
+precision–recall curve grow when a positive moves up or a negative down. So each is least when all positives are at the
 first score of their cells and all negatives at the last, and largest the other way round.
 
 Both have a closed form, because cells are equal, nested or disjoint. For the positives of cell i let T be the
 positives above them and F the negatives:
 
-=====  =====================================  ==========================================================
-bound  T                                      F
-=====  =====================================  ==========================================================
-lower  those of the cells behind i            those of i, of the cells behind i, and of all that contain i
-upper  those of the cells behind the last     those of the cells behind the last in i
-       in i, and of all that contain i
-=====  =====================================  ==========================================================
+=====  ===================================  =======================================================================
+bound  T                                    F
+=====  ===================================  =======================================================================
+lower  in the cells behind i                in i itself, in the cells behind i, and in those that contain i
+upper  in the cells behind the last cell    in the cells behind the last cell that i contains
+       that i contains, and in those that
+       contain i
+=====  ===================================  =======================================================================
 
-"Behind" is in the order of the list, in which a cell stands before what it contains. In a single score positives
-and negatives are tied: its own negatives count half under the ROC curve. (A score at the very end of a cell would be
-tied with what lies there too; it is taken as worse, or better, which makes the bound a little wider and no less true.)
+"Behind" is in the order of the list, where a cell stands before those that it contains. In a single score positives
+and negatives are tied: its own negatives count half under the ROC curve. (A score at the very end of a cell that
+contains it would be tied with what lies there too. It is taken as below it, or above it, whichever is worse: the bound
+is a little wider and no less true.)
 
-The area under the ROC curve is 1 − Σ p F / (P N). Under the precision–recall curve a group of p positives and n negatives
-between (T, F) and (T + p, F + n) has the area of Davis and Goadrich (*The relationship between precision-recall and ROC
-curves*, ICML 2006): TP grows linearly with TP + FP, and the integral of TP / (TP + FP) over TP is
+The area under the ROC curve is 1 − Σ p F / (P N), P and N the totals. Under the precision–recall curve, p positives and
+n negatives between (T, F) and (T + p, F + n) have the area of Davis and Goadrich (*The relationship between
+precision-recall and ROC curves*, ICML 2006): TP grows linearly with TP + FP, and the integral of TP / (TP + FP) dTP is
 
     s (p + c log(1 + (p + n) / (T + F))),    s = p / (p + n),  c = T n / (p + n) − s F.
 
-The values count what is not known half: pairs of which one contains the other, and pairs within a cell.
+The values take half of what is not known: of a pair of cells of which one contains the other, either order is equally
+likely, and so it is within a cell.
 
-**Rounding.** With u = 2**-53: weights are off by a factor of at most 1 + a u, a = `additions`, which each of the
-areas takes at most four times (as p and n, as P and N); a total of m weights and a sum of m terms by 1 + m u, the terms
-themselves by a few u. Running sums are exact in fixed point: each share is cut to a multiple of ε = 2**-62, so T / P
-and F / N are off by at most m ε. That moves the area under the ROC curve by no more than m ε. Precision is
-t / (t + r f), with t = T / P, f = F / N and r = N / P; an error of δ = (1 + r) m ε in its terms moves it by no more than
-min(1, δ / t), and the area by the integral of that over t, δ (1 + log(1 / δ)) < 64 δ. Where r is so large that this could be
-seen, running sums are floating-point sums of m numbers of one sign instead, off by a factor 1 + u log2 m.
+**Rounding.** With u = 2**-53 and to first order: weights are off by a factor 1 ± a u, a = `additions`, and an area
+depends on them through quotients of degree 2 over 2, so it is off by no more than 4 a u. Totals of m weights are off by
+a factor 1 ± m u, and so is the sum of m terms, which are ≥ 0 and add up to at most 1; each term by a few u. That makes
+(4 a + 4 m + 64) u. Running sums are exact in fixed point, but a share is cut to a multiple of ε = 2**-62 first, so T / P
+and F / N are off by no more than m ε, and the area under the ROC curve too. Precision is t / (t + r f) with t = T / P,
+f = F / N and r = N / P. An error of δ = (1 + r) m ε in its terms moves it by at most min(1, 2 δ / t), and the area by
+the integral of that over t from 0 to 1, which is 2 δ (1 + log(1 / (2 δ))) < 128 δ, as δ > ε. Where r is so large that
+this could be seen, running sums are floating-point sums of numbers ≥ 0 by halves, off by a factor 1 ± u log2 m.
 """
 
 from collections.abc import Callable
@@ -121,7 +125,7 @@ def areas(cells: Cells) -> Areas:
             (t_most, f_least, tied),
         )
         pr = [pr[0] + parts.total(_in_blocks(_tie, t, r * f, p, r * n) - gained) for t, f, n in corners]
-    slack = _U * (64 + 4 * np.diff(cells.offsets) + 4 * cells.additions) + 64 * cut
+    slack = _U * (64 + 4 * np.diff(cells.offsets) + 4 * cells.additions) + 128 * cut
     has_pr = (positives > 0) & np.isfinite(positives) & np.isfinite(ratio)
     has_roc = has_pr & (negatives > 0)
     return Areas(_bounded(roc, slack, has_roc), _bounded(pr, slack, has_pr), positives, negatives)
@@ -131,13 +135,13 @@ def areas(cells: Cells) -> Areas:
 def curve_points(cells: Cells) -> Curves:
     """Where the curves pass wherever weights lie in their cells: at the first score of each that no other contains."""
     segments = _Segments(cells.offsets)
-    positives, negatives, _, r, p, n, t, f, _ = _read(cells, segments)
+    *_, r, p, n, t, f, _ = _read(cells, segments)
     recall, fpr = t + p, f + n
     rates = (scores(cells.low), fpr, recall, recall / (recall + r * fpr))
     at = np.arange(len(p))
     if cells.level.any():
         at = np.flatnonzero(_around(_last_inside(cells), np.ones(len(p), np.int64)) == 0)
-    ends = np.searchsorted(at, cells.offsets)
+    ends: Array = np.searchsorted(at, cells.offsets)
     sizes = np.diff(ends)
     offsets = np.concatenate([[0], np.cumsum(sizes + (sizes > 0))])
     # A segment's points descend behind one that stands for no scores.
@@ -241,14 +245,14 @@ _HUGE = np.finfo(np.float64).max
 
 def _last_inside(cells: Cells) -> Array:
     """The place of the last cell that each cell contains, its own if none."""
-    count = len(cells.low)
-    meeting = meetings(cells)
-    last = np.arange(count)
-    opens = np.flatnonzero(meeting[1:] <= cells.level[:-1])
-    for level in np.unique(cells.level[opens]):
-        # What it contains ends before the next that meets the one before on a higher level.
-        ends = np.append(np.flatnonzero(meeting > level), count)
-        at = opens[cells.level[opens] == level]
+    level, meeting = cells.level, np.append(meetings(cells), np.uint8(255))
+    last = np.arange(len(level))
+    opens = np.flatnonzero(meeting[1:] <= level)
+    ends = np.arange(len(meeting))
+    for now in np.unique(level[opens]):
+        # What a cell contains ends before the next that meets the one before it on a higher level.
+        ends = ends[np.flatnonzero(meeting[ends] > now)]
+        at = opens[level[opens] == now]
         last[at] = ends[np.searchsorted(ends, at, side="right")] - 1
     return last
 

@@ -31,6 +31,7 @@ alone (see `cells_padded`).
 """
 
 import itertools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -140,15 +141,15 @@ def _mask(level: Array, dtype: Any) -> Array:
 def widen(cells: Cells) -> Cells:
     """The record of float32 scores as one of float64 scores.
 
-    A cell of either is an interval, and becomes the smallest cell that holds it: so what was nested or equal is, and what
-    was disjoint may be nested or equal, but never overlaps.
+    A cell of either is an interval, and becomes the smallest cell that holds it: what was nested or equal stays
+    so, and what was disjoint may be nested or equal, but never overlaps.
     """
     if cells.low.dtype == np.int64:
         return cells
     low, last = (images(scores(ends).astype(np.float64)) for ends in (cells.low, last_images(cells)))
     level = _bit_length(low ^ last)
     wide = cells._replace(low=_first(low, level), level=level)
-    return _in_order(wide, *_keys(wide))
+    return in_order(wide)
 
 
 def _bit_length(x: Array) -> Array:
@@ -211,8 +212,8 @@ def _sorted_rows(image: Array, weights: Array, codes: Array | None) -> tuple[Arr
     """The rows by ascending code and image.
 
     NumPy sorts integers in a fraction of the time that it takes to find an order and to follow it. So a row is sorted
-    as one integer, code | image | rest, if that fits; the rest is the sign of weights that are ±1, or the weight itself,
-    or else the number of the row.
+    as one integer, code | image | rest, if that fits; the rest is the sign of weights that are ±1, or the weight
+    itself, or else the number of the row.
     """
     code_bits = 0 if codes is None else int(codes.max(initial=0)).bit_length()
     if not np.count_nonzero(np.abs(weights) != 1):
@@ -262,9 +263,61 @@ def add(one: Cells, other: Cells) -> Cells:
         one, other = widen(one), widen(other)
     if not (len(one.low) and len(other.low)):
         return one if len(one.low) else other
-    columns = (np.concatenate(pair) for pair in zip(one[1:5], other[1:5], strict=True))
-    both = Cells(one.offsets + other.offsets, *columns, max(one.additions, other.additions))
-    return _in_order(both, np.concatenate(_keys(one, other)))
+    both = _map(one, lambda column, also: np.concatenate([column, also]), other)
+    both = both._replace(offsets=one.offsets + other.offsets, additions=max(one.additions, other.additions))
+    return in_order(both, np.concatenate(_keys(one, other)))
+
+
+def extend(record: Cells, run: Cells, most: int | None = None) -> Cells:
+    """`compress` of the sum of a record and a run of single scores, quicker than by `add` once the record has cells."""
+    has_keys = record.low.dtype == run.low.dtype and (record.segments == 1 or run.low.dtype == np.int32)
+    if has_keys and len(run.low) > len(record.low) and record.level.any():
+        record, run = absorb(record, run, most)
+    return compress(add(record, run), most)
+
+
+@np.errstate(all="ignore")
+def absorb(record: Cells, run: Cells, most: int | None = None) -> tuple[Cells, Cells]:
+    """The record with those single scores of a run that its cells take in, and the rest of the run.
+
+    A score joins the smallest cell that holds it unless that would be more than the limit of `compress`, which `most`
+    sets, or another cell of the record lies between the two. Both records are of float32 scores, or of one segment.
+    """
+    first, scores = record.low.astype(np.int64), run.low.astype(np.int64)
+    if record.segments > 1:
+        first += segment_column(record) << 32
+        scores += segment_column(run) << 32
+    begin = np.searchsorted(scores, first)
+    end = np.searchsorted(scores, first + _mask(record.level, first.dtype), side="right")
+    np.minimum(end[:-1], begin[1:], out=end[:-1])
+    edges = np.stack([begin, end], axis=1).ravel()
+    weights, shares = [], np.zeros(len(first))
+    for old, new in ((record.positive, run.positive), (record.negative, run.negative)):
+        taken = np.add.reduceat(np.append(new, 0), edges)[::2]
+        weights.append(old + np.where(end > begin, taken, 0))
+        total = _totals(old, record.offsets) + _totals(new, run.offsets)
+        shares += weights[-1] / np.repeat(np.where(total > 0, total, 1), np.diff(record.offsets))
+    joins = (end > begin) & ((record.level == 0) | (shares <= _share(most or capacity(record.segments))))
+    step = np.bincount(begin[joins], minlength=len(scores) + 1) - np.bincount(end[joins], minlength=len(scores) + 1)
+    rest = np.flatnonzero(np.cumsum(step[:-1]) == 0)
+    additions = max(record.additions, run.additions) + int((end - begin).max(initial=0))
+    positive, negative = (np.where(joins, w, old) for w, old in zip(weights, record[3:5], strict=True))
+    run = _map(run, lambda column: column[rest])._replace(offsets=np.searchsorted(rest, run.offsets))
+    return record._replace(positive=positive, negative=negative, additions=additions), run
+
+
+def _share(most: int) -> float:
+    """The largest share of positives plus share of negatives of cells that are joined: 2 / K."""
+    return 7 / most
+
+
+def _totals(x: Array, offsets: Array) -> Array:
+    """Sum of the elements of each segment, shape (segments,)."""
+    sums = np.zeros(len(offsets) - 1)
+    occupied = np.flatnonzero(np.diff(offsets))
+    if len(occupied):
+        sums[occupied] = np.add.reduceat(x, offsets[occupied])
+    return sums
 
 
 def place(cells: Cells, codes: Array, segments: int) -> Cells:
@@ -272,6 +325,14 @@ def place(cells: Cells, codes: Array, segments: int) -> Cells:
     sizes = np.zeros(segments + 1, np.int64)
     sizes[codes + 1] = np.diff(cells.offsets)
     return cells._replace(offsets=np.cumsum(sizes))
+
+
+def _map(cells: Cells, function: Callable[..., Array], *others: Cells) -> Cells:
+    """The record with the function of the columns of all of them."""
+    low, level, positive, negative = (
+        function(*columns) for columns in zip(*(c[1:5] for c in (cells, *others)), strict=True)
+    )
+    return Cells(cells.offsets, low, level, positive, negative, cells.additions)
 
 
 def _differs(x: Array) -> Array:
@@ -300,12 +361,12 @@ def _keys(*records: Cells) -> list[Array]:
     return keys
 
 
-def _in_order(cells: Cells, keys: Array) -> Cells:
-    """The record of the cells, sorted by their keys; equal ones are joined."""
+def in_order(cells: Cells, keys: Array | None = None) -> Cells:
+    """The record of cells of which the segments alone are in order; equal ones are joined."""
+    if keys is None:
+        (keys,) = _keys(cells)
     order = np.argsort(keys, kind="stable")  # of two sorted runs, it is one merge
-    return _join(
-        Cells(cells.offsets, *(column[order] for column in cells[1:5]), cells.additions), _differs(keys[order])
-    )
+    return _join(_map(cells, lambda column: column[order]), _differs(keys[order]))
 
 
 def _join(cells: Cells, starts: Array, meeting: Array | None = None) -> Cells:
@@ -408,7 +469,7 @@ def _limits(weight: Array, sizes: Array, most: int) -> Array:
     """The largest weight of a cell of each segment, in fixed point, given those of all meetings."""
     first = np.cumsum(sizes) - sizes
     keep = max(1, 3 * most // 4)
-    limit = np.full(len(sizes), _ONE * 7 // most)
+    limit = np.full(len(sizes), int(_share(most) * _ONE))
     left = np.add.reduceat(weight > np.repeat(limit, sizes), first, dtype=np.int64)
     over = left > keep
     if over.any():
