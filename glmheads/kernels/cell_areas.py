@@ -135,7 +135,7 @@ def areas(cells: Cells) -> Areas:
 def curve_points(cells: Cells) -> Curves:
     """Where the curves pass wherever weights lie in their cells: at the first score of each that no other contains."""
     segments = _Segments(cells.offsets)
-    *_, r, p, n, t, f, _ = _read(cells, segments)
+    positives, negatives, _, r, p, n, t, f, _ = _read(cells, segments)
     recall, fpr = t + p, f + n
     rates = (scores(cells.low), fpr, recall, recall / (recall + r * fpr))
     at = np.arange(len(p))
@@ -151,6 +151,8 @@ def curve_points(cells: Cells) -> Curves:
         column = np.full(offsets[-1], first, np.float64)
         column[place] = rate[at]
         columns.append(column)
+    for column, total in ((columns[1], negatives), (columns[2], positives)):
+        column[np.repeat(total == 0, np.diff(offsets))] = np.nan
     return Curves(offsets, *columns)
 
 
