@@ -33,7 +33,7 @@ likely, and so it is within a cell.
 **Rounding.** With u = 2**-53 and to first order: weights are off by a factor 1 ± a u, a = `additions`, and an area
 depends on them through quotients of degree 2 over 2, so it is off by no more than 4 a u. Totals of m weights are off by
 a factor 1 ± m u, and so is the sum of m terms, which are ≥ 0 and add up to at most 1; each term by a few u. That makes
-(4 a + 4 m + 64) u. Running sums are exact in fixed point, but a share is cut to a multiple of ε = 2**-62 first, so T / P
+(4 a + 4 m + 64) u. Running sums are exact in fixed point, but shares are cut to multiples of ε = 2**-62 first, so T / P
 and F / N are off by no more than m ε, and the area under the ROC curve too. Precision is t / (t + r f) with t = T / P,
 f = F / N and r = N / P. An error of δ = (1 + r) m ε in its terms moves it by at most min(1, 2 δ / t), and the area by
 the integral of that over t from 0 to 1, which is 2 δ (1 + log(1 / (2 δ))) < 128 δ, as δ > ε. Where r is so large that
@@ -107,8 +107,8 @@ def areas(cells: Cells) -> Areas:
     lost, gained = p * (f + n / 2), _in_blocks(_tie, t, r * f, p, r * n)
     roc, pr = [1 - segments.total(lost)] * 3, [segments.total(gained)] * 3
     if cells.level.any():
-        last = _last_inside(cells)
-        around = [_around(last, _fixed(share, np.ceil)) * _EPSILON for share in (p, n)]
+        last, opens = _last_inside(cells)
+        around = [_around(last, opens, _fixed(share[opens]) + 1) * _EPSILON for share in (p, n)]
         at = np.flatnonzero((cells.level > 0) | (around[0] > 0) | (around[1] > 0))
         parts = _Segments(np.searchsorted(at, cells.offsets))
         t_most, f_least = t[last[at]] + around[0][at], f[last[at]]
@@ -125,10 +125,11 @@ def areas(cells: Cells) -> Areas:
             (t_most, f_least, tied),
         )
         pr = [pr[0] + parts.total(_in_blocks(_tie, t, r * f, p, r * n) - gained) for t, f, n in corners]
-    slack = _U * (64 + 4 * np.diff(cells.offsets) + 4 * cells.additions) + 128 * cut
+    size = np.diff(cells.offsets)
+    slack = _U * (64 + 4 * size + 4 * cells.additions) + size * _EPSILON
     has_pr = (positives > 0) & np.isfinite(positives) & np.isfinite(ratio)
     has_roc = has_pr & (negatives > 0)
-    return Areas(_bounded(roc, slack, has_roc), _bounded(pr, slack, has_pr), positives, negatives)
+    return Areas(_bounded(roc, slack, has_roc), _bounded(pr, slack + 128 * cut, has_pr), positives, negatives)
 
 
 @np.errstate(all="ignore")
@@ -140,7 +141,8 @@ def curve_points(cells: Cells) -> Curves:
     rates = (scores(cells.low), fpr, recall, recall / (recall + r * fpr))
     at = np.arange(len(p))
     if cells.level.any():
-        at = np.flatnonzero(_around(_last_inside(cells), np.ones(len(p), np.int64)) == 0)
+        last, opens = _last_inside(cells)
+        at = np.flatnonzero(_around(last, opens, np.ones_like(opens)) == 0)
     ends: Array = np.searchsorted(at, cells.offsets)
     sizes = np.diff(ends)
     offsets = np.concatenate([[0], np.cumsum(sizes + (sizes > 0))])
@@ -182,7 +184,7 @@ class _Segments:
 
     def behind(self, shares: Array) -> Array:
         """Sum of the shares behind each cell in its segment, cut to multiples of ε."""
-        running = np.cumsum(_fixed(shares, np.trunc))
+        running = np.cumsum(_fixed(shares))
         return (np.repeat(running[self.starts + self.sizes - 1], self.sizes) - running) * _EPSILON
 
     def behind_in_floats(self, shares: Array) -> Array:
@@ -201,19 +203,22 @@ def _read(cells: Cells, segments: _Segments) -> tuple[Array, ...]:
     weights = (cells.positive, positives), (cells.negative, negatives)
     p, n = (weight / segments.spread(np.where(total > 0, total, 1)) for weight, total in weights)
     cut = np.where(np.isfinite(ratio), (1 + ratio) * np.diff(cells.offsets) * _EPSILON, 0)
-    behind = segments.behind
-    if (cut > _VISIBLE).any():
-        behind, cut = segments.behind_in_floats, np.zeros_like(cut)
-    return positives, negatives, ratio, segments.spread(ratio), p, n, behind(p), behind(n), cut
+    t, f = segments.behind(p), segments.behind(n)
+    seen = cut > _VISIBLE
+    if seen.any():
+        cut[seen] = 0
+        here = segments.spread(seen)
+        t, f = (np.where(here, segments.behind_in_floats(x), y) for x, y in ((p, t), (n, f)))
+    return positives, negatives, ratio, segments.spread(ratio), p, n, t, f, cut
 
 
 _VISIBLE = 2.0**-40
 """The error of fixed-point shares from which floating-point sums are taken instead."""
 
 
-def _fixed(shares: Array, rounding: Callable[[Array], Array]) -> Array:
-    """Shares as multiples of ε; those that are not finite, of undefined areas, are 0."""
-    return rounding(np.where(np.isfinite(shares), shares, 0) * (1 / _EPSILON)).astype(np.int64)
+def _fixed(shares: Array) -> Array:
+    """Shares as multiples of ε, cut. What is not finite belongs to a segment whose areas are undefined."""
+    return (shares * (1 / _EPSILON)).astype(np.int64)
 
 
 def _bounded(values: list[Array], slack: Array, defined: Array) -> Array:
@@ -245,8 +250,8 @@ _BLOCK = 2**14
 _HUGE = np.finfo(np.float64).max
 
 
-def _last_inside(cells: Cells) -> Array:
-    """The place of the last cell that each cell contains, its own if none."""
+def _last_inside(cells: Cells) -> tuple[Array, Array]:
+    """The place of the last cell that each cell contains, its own if none; and the places of those with any."""
     level, meeting = cells.level, np.append(meetings(cells), np.uint8(255))
     last = np.arange(len(level))
     opens = np.flatnonzero(meeting[1:] <= level)
@@ -256,13 +261,12 @@ def _last_inside(cells: Cells) -> Array:
         ends = ends[np.flatnonzero(meeting[ends] > now)]
         at = opens[level[opens] == now]
         last[at] = ends[np.searchsorted(ends, at, side="right")] - 1
-    return last
+    return last, opens
 
 
-def _around(last: Array, x: Array) -> Array:
-    """Sum of the integers `x` of the cells that contain each cell, given `_last_inside`."""
-    opens = np.flatnonzero(last > np.arange(len(last)))
+def _around(last: Array, opens: Array, x: Array) -> Array:
+    """Sum of the integers `x` of the cells that contain each cell; `opens` are those that contain any, until `last`."""
     steps = np.zeros(len(last) + 1, np.int64)
-    np.add.at(steps, opens + 1, x[opens])
-    np.subtract.at(steps, last[opens] + 1, x[opens])
+    np.add.at(steps, opens + 1, x)
+    np.subtract.at(steps, last[opens] + 1, x)
     return np.cumsum(steps[:-1])

@@ -84,7 +84,7 @@ def fits(table: Table, slots: Array) -> bool:
 
     How often they are is about what the block adds to the width of the bounds of the area under the ROC curve.
     """
-    sample = np.sort(slots[:: max(1, 2 * len(slots) // _SAMPLE)])
+    sample = np.sort(slots[:: max(1, 4 * len(slots) // _SAMPLE)])
     at = np.flatnonzero(np.diff(sample, prepend=-1))
     count = np.diff(at, append=len(sample))
     count = count[table.tail + _levels(table, sample[at])[0] > 0]

@@ -380,7 +380,8 @@ def _join(cells: Cells, starts: Array, meeting: Array | None = None) -> Cells:
     low, level = cells.low[at], cells.level[at]
     if meeting is not None:
         level = np.maximum.reduceat(np.where(starts, cells.level, meeting), at)
-        low = _first(low, level)
+        wide = np.flatnonzero(level)
+        low[wide] = _first(low[wide], level[wide])
     positive, negative = np.add.reduceat(cells.positive, at), np.add.reduceat(cells.negative, at)
     additions = cells.additions + _most_joined(at, len(starts))
     return Cells(np.searchsorted(at, cells.offsets), low, level, positive, negative, additions)
@@ -388,7 +389,7 @@ def _join(cells: Cells, starts: Array, meeting: Array | None = None) -> Cells:
 
 def _most_joined(at: Array, count: int) -> int:
     """The most additions of one group of cells: they begin `at`, and are so many in all."""
-    return int(np.diff(at, append=count).max(initial=1)) - 1
+    return max(int(np.diff(at).max(initial=1)), count - int(at[-1])) - 1 if len(at) else 0
 
 
 # ---------------------------------------------------------------------------------------------------------------------
