@@ -48,8 +48,8 @@ class Accumulator:
         """Validated, in NumPy arrays."""
         self._size = 0
         """The number of their logits."""
-        self._library = ""
-        """That of the pending examples before they were NumPy arrays."""
+        self._form: tuple[Any, ...] = ()
+        """The library of the pending examples before they were NumPy arrays, and their dtypes and shapes."""
         self._read: Statistics | None = None
         """The last result of `statistics`, while nothing is added."""
 
@@ -80,14 +80,16 @@ class Accumulator:
         ValueError
             If a label or weight at hand is not allowed; nothing is added then.
         """
-        examples = examples.detached()
         small = self._as_pending(examples)
         if small is None:
+            examples = examples.detached()
+            small = self._as_pending(examples)
+        if small is None:
             return self.merge(engine.run(self._measurement, examples, compiled=self._compiled)[0].detach())
-        library = examples.backend.name
-        if self._pending and not (self._library == library and _fit(self._pending[0], small)):
+        form = (examples.backend.name, *_form(small))
+        if self._pending and self._form != form:
             self._flush()
-        self._library, self._read = library, None
+        self._form, self._read = form, None
         self._pending.append(small)
         self._size += small.logits.size
         if self._size > _CAPACITY or len(self._pending) > _BATCHES:
@@ -103,14 +105,14 @@ class Accumulator:
         self._record, self._pending, self._size = self.statistics, [], 0
 
     def _measured_pending(self) -> Statistics:
-        examples, backend = concatenated(self._pending), backends.named(self._library)
+        examples, backend = concatenated(self._pending), backends.named(self._form[0])
         arrays = [None if array is None else backend.from_numpy(array) for array in examples.arrays()]
         measured: Statistics = engine.run(self._measurement, examples.with_arrays(arrays))[0]
         return measured
 
     def _as_pending(self, examples: Examples) -> Examples | None:
         """Validated copies in NumPy arrays, if the examples may wait: nothing can go wrong when they are measured."""
-        family, backend = self._measurement.family, examples.backend
+        backend = examples.backend
         may_wait = (
             math.prod(examples.logits.shape) <= _SMALL
             and self._measurement.is_safe
@@ -119,11 +121,11 @@ class Accumulator:
             and not (self._compiled and backend.compiles)
             and self._takes(backend)
         )
-        flat = examples.flattened(elementwise=family.elementwise) if may_wait else examples
-        views = backend.numpy_views(flat.arrays()) if may_wait else None
+        views = backend.numpy_views(examples.arrays()) if may_wait else None
         if views is None:
             return None
-        validated = (flat.with_arrays(views) if backend.shares_memory else flat).validated()
+        examples = examples.with_arrays(views) if backend.shares_memory else examples
+        validated = examples.flattened(elementwise=self._measurement.elementwise).validated()
         return validated.with_arrays([None if array is None else array.copy() for array in validated.arrays()])
 
     def _takes(self, backend: backends.Backend) -> bool:
@@ -134,13 +136,9 @@ class Accumulator:
         return record.backend is backend and backend.is_concrete(record.any_array)
 
 
-def _fit(one: Examples, other: Examples) -> bool:
-    """Whether both can be concatenated without changing a number."""
-
-    def form(examples: Examples) -> list[Any]:
-        return [None if array is None else (array.dtype, array.shape[1:]) for array in examples.arrays()]
-
-    return form(one) == form(other)
+def _form(examples: Examples) -> list[Any]:
+    """What examples must share to be concatenated without changing a number."""
+    return [array if array is None else (array.dtype, array.shape[1:]) for array in examples.arrays()]
 
 
 class SliceAccumulator:
@@ -159,7 +157,7 @@ class SliceAccumulator:
 
     def add(self, examples: Examples, codes: Codes) -> None:
         """Add examples in NumPy arrays, of the slices that the codes number, one for each row."""
-        if self._pending and not _fit(self._pending[0][1], examples):
+        if self._pending and _form(self._pending[0][1]) != _form(examples):
             self._flush()
         for start in range(0, len(codes), _SLICE_CAPACITY):
             rows = slice(start, start + _SLICE_CAPACITY)

@@ -150,6 +150,7 @@ def _run_blocks(
     kernel: Kernel, examples: Examples, scalars: tuple[Array | None, ...], backend: Backend
 ) -> tuple[Any, Any]:
     """The sum and the elements, end to end, of the kernel's results on consecutive blocks of NumPy arrays."""
+    _keep_memory()
     logits = examples.logits
     rows = logits.shape[0]
     size = max(1, _BLOCK * rows // max(1, logits.size))
@@ -182,7 +183,6 @@ def _blocks(
         for at in range(start, min(stop, rows), size):
             yield _applied(kernel, examples[at : at + size], scalars)
 
-    _keep_memory()
     workers = min(thread_count(backend.thread_limit), -(-rows // (2 * size)))
     if workers == 1:
         yield from results(0, rows)

@@ -80,7 +80,7 @@ class FamilyHead(StatisticsHead):
     measurement: Measurement = field(init=False)
     """The kernel that computes the statistics."""
     _label_rule: LabelRule = field(init=False)
-    _is_compiled: bool = field(init=False)
+    _family_loss: FamilyLoss = field(init=False)
 
     label_messages: ClassVar[tuple[str, str] | None] = None
     """What errors say of a label that is too high, and of any other; if None, the family's interval."""
@@ -119,7 +119,7 @@ class FamilyHead(StatisticsHead):
             name=name,
             _loss_arguments=() if loss_fn is None else loss_fn_arguments(loss_fn),
             _label_rule=LabelRule.of(family.valid_labels, self.label_messages),
-            _is_compiled=False,
+            _family_loss=FamilyLoss(family, _checked_reduction(loss_reduction), compiled=False),
         )
         statistics = {each.name: each for each in (Validity(), *(spec.statistic for spec in self.metric_specs))}
         config = json.dumps(self._describe(list(map(repr, statistics.values()))), sort_keys=True)
@@ -162,7 +162,7 @@ class FamilyHead(StatisticsHead):
         0.5505
         """
         head = copy(self)
-        vars(head)["_is_compiled"] = True
+        vars(head)["_family_loss"] = replace(self._family_loss, compiled=True)
         return head
 
     # Examples
@@ -194,6 +194,10 @@ class FamilyHead(StatisticsHead):
     def reads_features(self) -> bool:
         """Whether a `loss_fn` asks for the features."""
         return "features" in self._loss_arguments
+
+    @property
+    def _is_compiled(self) -> bool:
+        return self._family_loss.compiled
 
     def _read_labels(self, labels: Any, logits: Array, weights: Array | None) -> Array:
         return as_labels(labels, logits, elementwise=self.family.elementwise)
@@ -288,7 +292,7 @@ class FamilyHead(StatisticsHead):
 
     def _loss(self, features: Any) -> FamilyLoss | UserLoss:
         if self.loss_fn is None:
-            return FamilyLoss(self.family, self.loss_reduction, self._is_compiled)
+            return self._family_loss
         optional = {"features": features, "loss_reduction": self.loss_reduction}
         given = {key: optional[key] for key in self._loss_arguments}
         return UserLoss(partial(self.loss_fn, **given), self.loss_reduction, self.family.elementwise)

@@ -26,7 +26,10 @@ class StatisticsHead(Head):
     metric_specs: tuple[MetricSpec, ...]
     measurement: Measurement
     weight_column: Any
-    _is_compiled: bool
+
+    @property
+    def _is_compiled(self) -> bool:
+        return False
 
     def examples(self, labels: Any, logits: Any, features: Any = None, *, evaluated: bool = False) -> Examples:
         """Labels, logits and weights as arrays of one library, of shapes that fit."""
