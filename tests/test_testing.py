@@ -168,7 +168,8 @@ def binary(threshold: float = 0.5, **changes: Any) -> gh.Head:
     """A head with a threshold, of a family with some functions changed."""
     head = gh.BinaryClassHead(weight_column="w", thresholds=[threshold])
     family = replace(head.family, **changes)
-    vars(head).update(family=family, measurement=replace(head.measurement, family=family))
+    loss, measurement = (replace(part, family=family) for part in (head._family_loss, head.measurement))
+    vars(head).update(family=family, _family_loss=loss, measurement=measurement)
     return head
 
 

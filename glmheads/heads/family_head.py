@@ -216,8 +216,10 @@ class FamilyHead(StatisticsHead):
             if isinstance(loss, UserLoss):
                 losses = loss.losses(examples)
             elif by_family:
+                shape = examples.logits.shape
                 flat = examples.flattened(elementwise=False)
-                losses = xp.reshape(self.family.loss(flat.labels, flat.logits), (*examples.logits.shape[:-1], -1))
+                last = shape[-1] if self.family.elementwise else 1
+                losses = xp.reshape(self.family.loss(flat.labels, flat.logits), (*shape[:-1], last))
             if self.inverse_link_fn is not None or by_family:
                 predictions = self._mean(examples.logits)
         return replace(examples, losses=losses, predictions=predictions)
@@ -358,7 +360,7 @@ class FamilyHead(StatisticsHead):
         if self.family.elementwise or logits.ndim == 2:
             return function(logits)
         xp = backends.of(logits).xp
-        return xp.reshape(function(xp.reshape(logits, (-1, logits.shape[-1]))), (*logits.shape[:-1], -1))
+        return xp.reshape(function(xp.reshape(logits, (-1, logits.shape[-1]))), logits.shape)
 
 
 def _checked_metrics(metrics: Sequence[MetricSpec] | None) -> tuple[MetricSpec, ...]:
