@@ -22,8 +22,6 @@ import numpy as np
 from glmheads.backends import Array, Backend
 from glmheads.inputs import Examples, LabelRule
 
-__all__ = ["Kernel", "run", "thread_count", "threads"]
-
 _BLOCK = 128 * 1024
 """Elements of a block: its dozen of temporaries fit in a core's second-level cache."""
 _AHEAD = 2

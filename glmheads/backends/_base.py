@@ -6,8 +6,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["Array", "Backend", "once"]
-
 Array: TypeAlias = Any
 """An array of any library that follows the Array API standard; the standard has no type to name it by."""
 

@@ -11,8 +11,6 @@ import numpy as np
 
 from glmheads.backends._base import Array, Backend, Device
 
-__all__ = ["BACKEND"]
-
 
 class _CuPy(Backend):
     name = "cupy"

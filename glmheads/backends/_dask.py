@@ -17,8 +17,6 @@ from dask.delayed import delayed
 
 from glmheads.backends._base import Array, Backend, Device
 
-__all__ = ["BACKEND"]
-
 
 class _Dask(Backend):
     name = "dask"

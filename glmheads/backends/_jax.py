@@ -11,8 +11,6 @@ import numpy as np
 
 from glmheads.backends._base import Array, Backend, Combine, Device, DType
 
-__all__ = ["BACKEND"]
-
 
 class _Jax(Backend):
     name = "jax"

@@ -8,8 +8,6 @@ import numpy as np
 
 from glmheads.backends._base import Array, Backend, Device
 
-__all__ = ["BACKEND"]
-
 
 class _NumPy(Backend):
     name = "numpy"

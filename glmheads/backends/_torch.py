@@ -13,8 +13,6 @@ from torch.utils import _pytree
 
 from glmheads.backends._base import Array, Backend, Device, DType
 
-__all__ = ["BACKEND"]
-
 
 class _Torch(Backend):
     name = "torch"

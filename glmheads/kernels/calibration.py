@@ -20,8 +20,6 @@ from glmheads.backends import Array
 from glmheads.kernels.links import log_sigmoid, sigmoid
 from glmheads.kernels.reductions import Pair, add, safe_divide, segment_total, value
 
-__all__ = ["BINS", "bins", "curve", "expected_calibration_error", "histogram", "recalibration"]
-
 EQUAL = 15
 """Equal bins of the probability, as many as Guo et al. (2017) and torchmetrics have."""
 _PER_UNIT = 4

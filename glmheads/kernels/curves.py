@@ -13,18 +13,6 @@ from glmheads import backends
 from glmheads.backends import Array
 from glmheads.kernels.reductions import Pair, add, safe_divide, value
 
-__all__ = [
-    "ClassWeights",
-    "average_precision",
-    "average_precision_area",
-    "curve_points",
-    "named_curves",
-    "precision_recall_area",
-    "roc_area",
-    "roc_auc",
-    "weights_by_score",
-]
-
 
 class ClassWeights(NamedTuple):
     """ClassWeights of positives and of negatives, pairs of shape (m,), by ascending score."""

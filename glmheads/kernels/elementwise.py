@@ -6,8 +6,6 @@ from functools import wraps
 from glmheads import backends
 from glmheads.backends import Array
 
-__all__ = ["compute_dtype", "elementwise", "in_dtype", "is_integral", "to_compute_dtype"]
-
 
 def to_compute_dtype(x: Array) -> Array:
     """float32 and float64 as they are, narrower floats as float32, integers and booleans as the default real dtype.

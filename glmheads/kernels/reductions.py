@@ -16,20 +16,6 @@ from glmheads import backends
 from glmheads.backends import Array
 from glmheads.names import Reduction
 
-__all__ = [
-    "Pair",
-    "add",
-    "counted",
-    "divisor",
-    "reduce",
-    "safe_divide",
-    "segment_total",
-    "total",
-    "two_sum",
-    "value",
-    "weigh",
-]
-
 _ROW = 256
 """Elements summed plainly in float32 before the sum is folded into a pair: their rounding errors stay near 1e-7 each
 and average out over the rows, and whole numbers below 2**16 each are exact."""

@@ -12,8 +12,6 @@ from glmheads import backends
 from glmheads.backends import Array
 from glmheads.kernels.reductions import Pair, value
 
-__all__ = ["Confusion", "Event", "confusions", "events", "keras_buckets", "threshold_bins"]
-
 
 class Confusion(NamedTuple):
     """ClassWeights of true positives, false positives, true negatives and false negatives."""
