@@ -22,14 +22,8 @@ class _Dask(Backend):
     name = "dask"
     dynamic_shapes = False
 
-    def owns(self, array: Array) -> bool:
-        return isinstance(array, da.Array)
-
     def device(self, array: Array) -> Device:
         return "cpu"
-
-    def is_concrete(self, array: Array) -> bool:
-        return False
 
     def is_lazy(self, array: Array) -> bool:
         return True
@@ -94,4 +88,4 @@ def _rows_of_zeros(array: Array | None, rows: int) -> Any:
     return np.zeros((rows, *array.shape[1:]), dtype=array.dtype) if array.ndim else np.ones((), dtype=array.dtype)
 
 
-BACKEND = _Dask(array_api_compat.dask.array)
+BACKEND: Backend = _Dask(array_api_compat.dask.array, da.Array)

@@ -123,11 +123,11 @@ def recalibration(hi: Array, lo: Array) -> Array:
         x = _log_odds(safe_divide(prediction, weight))
         # As shares, no weights overflow or vanish.
         share = xp.where(total > 0, total, xp.ones_like(total))
-        positive, negative, weight = positive / share, negative / share, weight / share
+        positive, negative = positive / share, negative / share
         start = xp.log(xp.sum(positive)) - xp.log(xp.sum(negative))
         zero = xp.zeros_like(start)
         intercept, slope, change = backend.repeat(
-            lambda line: _newton_step(x, positive, negative, weight, *line[:2]), (start, zero, zero), _NEWTON_STEPS
+            lambda _, line: _newton_step(x, positive, negative, *line[:2]), (start, zero, zero), _NEWTON_STEPS
         )
         (lowest_positive, highest_positive), (lowest_negative, highest_negative) = (
             _ends(x, weights) for weights in (positive, negative)
@@ -138,9 +138,7 @@ def recalibration(hi: Array, lo: Array) -> Array:
         return xp.where(overlap & (change < 0.01), line, undetermined)
 
 
-def _newton_step(
-    x: Array, positive: Array, negative: Array, weight: Array, intercept: Array, slope: Array
-) -> tuple[Array, Array, Array]:
+def _newton_step(x: Array, positive: Array, negative: Array, intercept: Array, slope: Array) -> tuple[Array, ...]:
     """A better line by a step of Newton's method, and by how much the logits on the old one should have changed.
 
     Of some lengths of the step the best is taken. One of them is that of T. Sun and Q. Tran-Dinh (2019), Generalized
@@ -150,6 +148,7 @@ def _newton_step(
     xp = backends.of(x).xp
     logits = intercept + slope * x
     p, q = sigmoid(logits), sigmoid(-logits)
+    weight = positive + negative
     residual, curvature = positive * q - negative * p, weight * p * q
     # Around their center, slope and intercept don't interact.
     center = safe_divide(xp.sum(curvature * x), xp.sum(curvature))
