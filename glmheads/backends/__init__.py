@@ -29,8 +29,7 @@ _traceable: set[tuple[str, type]] = set()
 
 def of(array: Array) -> Backend:
     """The backend of an array, a TypeError when it is none."""
-    found = _by_type.get(type(array))
-    return _find(array) if found is None else found
+    return _by_type.get(type(array)) or _find(array)
 
 
 def is_array(value: object) -> bool:

@@ -21,10 +21,8 @@ class once:  # noqa: N801
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
+        self.name = function.__name__
         self.__doc__ = function.__doc__
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:

@@ -44,7 +44,7 @@ class _Dask(Backend):
     def execute(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...]) -> Any:
         first = next(array for array in arrays if array is not None)
         columns = [_row_blocks(array, first.chunks[0]) for array in arrays]
-        run, add, take = delayed(kernel), delayed(operator.add), delayed(_leaf)
+        run, add, take = delayed(kernel), delayed(operator.add), delayed(lambda record, index: record.arrays()[index])
         results = [run(*block) for block in zip(*columns, strict=True)]
         # Two small runs tell the structure, the dtypes, and which lengths depend on the number of rows.
         (sums, elementwise), (more, _) = (kernel(*(_rows_of_zeros(array, rows) for array in arrays)) for rows in (1, 2))
@@ -62,10 +62,6 @@ class _Dask(Backend):
                 [da.from_delayed(result[1], shape=(rows, *shape), dtype=dtype) for result, rows in parts]
             )
         return sums, elementwise
-
-
-def _leaf(record: Any, index: int) -> Array:
-    return record.arrays()[index]
 
 
 def _known(one: tuple[int, ...], other: tuple[int, ...]) -> list[float]:

@@ -1,7 +1,6 @@
 """JAX, on any device, with and without x64; its functions are traced as well as run."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -26,9 +25,6 @@ class _Jax(Backend):
 
     def is_traced(self, array: Array) -> bool:
         return isinstance(array, jax.core.Tracer)
-
-    def errstate(self) -> AbstractContextManager[Any]:
-        return nullcontext()
 
     def accumulation_dtype(self, device: Device) -> Any:
         return jax.dtypes.canonicalize_dtype(np.float64)

@@ -43,8 +43,6 @@ class _Torch(Backend):
     def from_numpy(self, array: np.ndarray[Any, Any], device: Device = None) -> Array:
         if array.dtype == np.float64 and self.accumulation_dtype(device) == torch.float32:
             array = array.astype(np.float32)
-        if not array.ndim:
-            return torch.as_tensor(array[()], device=device)
         if any(stride < 0 for stride in array.strides) or not array.flags.writeable:
             array = array.copy()  # torch has neither negative strides nor read-only tensors
         return torch.as_tensor(array, device=device)
