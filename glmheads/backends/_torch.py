@@ -43,9 +43,9 @@ class _Torch(Backend):
     def from_numpy(self, array: np.ndarray[Any, Any], device: Device = None) -> Array:
         if array.dtype == np.float64 and self.accumulation_dtype(device) == torch.float32:
             array = array.astype(np.float32)
-        if any(stride < 0 for stride in array.strides) or not array.flags.writeable:
+        if array.ndim and (any(stride < 0 for stride in array.strides) or not array.flags.writeable):
             array = array.copy()  # torch has neither negative strides nor read-only tensors
-        return torch.as_tensor(array, device=device)
+        return torch.as_tensor(array if array.ndim else array[()], device=device)
 
     def find_device(self, device: object) -> Device:
         return torch.device(device)  # type: ignore[call-overload]

@@ -15,7 +15,8 @@ def to_compute_dtype(x: Array) -> Array:
     TypeError
         If `x` is complex or not numeric.
     """
-    return in_dtype(x, compute_dtype(x))
+    dtype = compute_dtype(x)
+    return x if x.dtype == dtype else backends.of(x).xp.astype(x, dtype)
 
 
 def in_dtype(x: Array, dtype: Array) -> Array:
