@@ -14,15 +14,16 @@ from contextlib import ContextDecorator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from glmheads.backends import Array, Backend
 from glmheads.inputs import Examples, LabelRule
 
-__all__ = ["Kernel", "run", "thread_count", "threads"]
+Scalars: TypeAlias = Sequence[Array | None]
+Result: TypeAlias = tuple[Any, Array | None]
+"""The sums and the elements of a kernel, each None where it has none."""
 
 _BLOCK = 128 * 1024
 """Elements of a block: its dozen of temporaries fit in a core's second-level cache."""
@@ -44,13 +45,13 @@ class Kernel(Protocol):
     def portable(self) -> bool:
         """Whether it takes NumPy arrays in place of the library's own."""
 
-    def __call__(self, *examples_and_scalars: Any, **options: Any) -> tuple[Any, Array | None]:
+    def __call__(self, *examples_and_scalars: Any, **options: Any) -> Result:
         """The sums, a record with ``+``, ``arrays()``, ``structure()`` and ``from_arrays(structure, arrays)``, or None;
         and an array shaped like the logits, or None.
         """
 
 
-def run(kernel: Kernel, examples: Examples, *scalars: Array | None, compiled: bool = False) -> tuple[Any, Array | None]:
+def run(kernel: Kernel, examples: Examples, *scalars: Array | None, compiled: bool = False) -> Result:
     """``kernel(examples, *scalars)``, over all examples; they are validated on the way.
 
     Parameters
@@ -75,16 +76,13 @@ def run(kernel: Kernel, examples: Examples, *scalars: Array | None, compiled: bo
     return sums, None if elementwise is None else backend.xp.reshape(elementwise, examples.logits.shape)
 
 
-def _run(kernel: Kernel, examples: Examples, scalars: tuple[Array | None, ...]) -> tuple[Any, Array | None]:
+def _run(kernel: Kernel, examples: Examples, scalars: Scalars) -> Result:
     backend = examples.backend
-    views = None
-    if kernel.portable or not backend.shares_memory:
-        views = backend.numpy_views((*examples.arrays(), *scalars))
+    portable = kernel.portable or not backend.shares_memory
+    views = backend.numpy_views((*examples.arrays(), *scalars)) if portable else None
     if views is None:
-        examples = examples.validated()
-        arrays = (*examples.arrays(), *scalars)
-        result: tuple[Any, Array | None] = backend.execute(_OnArrays(kernel, examples.rule), arrays)
-        return result
+        arrays = (*examples.validated().arrays(), *scalars)
+        return backend.execute(_OnArrays(kernel, examples.rule), arrays)  # type: ignore[no-any-return]
     if not backend.shares_memory:
         return _run_blocks(kernel, examples, scalars, backend)
     count = len(views) - len(scalars)
@@ -101,12 +99,12 @@ class _OnArrays:
     kernel: Kernel
     rule: LabelRule
 
-    def __call__(self, *arrays: Array | None) -> tuple[Any, Array | None]:
+    def __call__(self, *arrays: Array | None) -> Result:
         labels, logits, weights, losses, predictions, *scalars = arrays
         return _applied(self.kernel, Examples(labels, logits, weights, self.rule, losses, predictions, True), scalars)
 
 
-def _applied(kernel: Kernel, examples: Examples, scalars: Sequence[Array | None]) -> tuple[Any, Array | None]:
+def _applied(kernel: Kernel, examples: Examples, scalars: Scalars) -> Result:
     with examples.backend.errstate():
         return kernel(examples.validated(), *scalars)
 
@@ -115,7 +113,7 @@ def _applied(kernel: Kernel, examples: Examples, scalars: Sequence[Array | None]
 # Compiled
 
 
-def _run_compiled(kernel: Kernel, examples: Examples, scalars: tuple[Array | None, ...]) -> tuple[Any, Array | None]:
+def _run_compiled(kernel: Kernel, examples: Examples, scalars: Scalars) -> Result:
     backend = examples.backend
     function = _compiled(backend, kernel, examples.rule, examples.is_validated)  # type: ignore[arg-type]
     result, is_nan = function(*examples.arrays(), *scalars)
@@ -146,9 +144,7 @@ def _compiled(backend: Backend, kernel: Kernel, rule: LabelRule, is_validated: b
 # Blocks
 
 
-def _run_blocks(
-    kernel: Kernel, examples: Examples, scalars: tuple[Array | None, ...], backend: Backend
-) -> tuple[Any, Any]:
+def _run_blocks(kernel: Kernel, examples: Examples, scalars: Scalars, backend: Backend) -> Result:
     """The sum and the elements, end to end, of the kernel's results on consecutive blocks of NumPy arrays."""
     _keep_memory()
     logits = examples.logits
@@ -160,8 +156,7 @@ def _run_blocks(
     start = 0
     try:
         for sums, elementwise in _blocks(kernel, examples, scalars, size, backend):
-            if sums is not None:
-                total = sums if total is None else total + sums
+            total = sums if total is None else total + sums
             if elementwise is not None:
                 if out is None:
                     out = np.empty((rows, *elementwise.shape[1:]), dtype=elementwise.dtype)
@@ -173,13 +168,11 @@ def _run_blocks(
     return total, out
 
 
-def _blocks(
-    kernel: Kernel, examples: Examples, scalars: tuple[Array | None, ...], size: int, backend: Backend
-) -> Iterator[tuple[Any, Any]]:
+def _blocks(kernel: Kernel, examples: Examples, scalars: Scalars, size: int, backend: Backend) -> Iterator[Result]:
     """The kernel's result on each block, in order."""
     rows = examples.logits.shape[0]
 
-    def results(start: int, stop: int) -> Iterator[tuple[Any, Any]]:
+    def results(start: int, stop: int) -> Iterator[Result]:
         for at in range(start, min(stop, rows), size):
             yield _applied(kernel, examples[at : at + size], scalars)
 
@@ -247,9 +240,7 @@ class threads(ContextDecorator):  # noqa: N801
     def __enter__(self) -> None:
         self._tokens.append(_chosen.set(self._count))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         _chosen.reset(self._tokens.pop())
 
     def _recreate_cm(self) -> "threads":
@@ -271,5 +262,4 @@ def thread_count(limit: Callable[[], int | None] = lambda: None) -> int:
     if given:
         return _positive(int(given) if given.isdecimal() else given, "the environment variable GLMHEADS_THREADS takes")
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    most = limit()
-    return available if most is None else min(available, most)
+    return min(available, limit() or available)

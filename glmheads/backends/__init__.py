@@ -14,21 +14,13 @@ The rules that a backend follows:
 
 import sys
 from importlib import import_module
-from typing import Any
 
 from glmheads.backends._base import Array, Backend, once
 
 __all__ = ["Array", "Backend", "is_array", "named", "of", "once", "register_pytree"]
 
-# The module an array class comes from, and the file here that knows that library.
-_LIBRARIES = {
-    "numpy": "_numpy",
-    "torch": "_torch",
-    "cupy": "_cupy",
-    "jax": "_jax",
-    "jaxlib": "_jax",
-    "dask": "_dask",
-}
+_LIBRARIES = {"numpy", "torch", "cupy", "jax", "jaxlib", "dask"}
+"""The modules that array classes come from."""
 
 _by_type: dict[type, Backend] = {}
 _by_name: dict[str, Backend] = {}
@@ -37,8 +29,7 @@ _traceable: set[tuple[str, type]] = set()
 
 def of(array: Array) -> Backend:
     """The backend of an array, a TypeError when it is none."""
-    found = _by_type.get(type(array))
-    return _find(array) if found is None else found
+    return _by_type.get(type(array)) or _find(array)
 
 
 def is_array(value: object) -> bool:
@@ -89,48 +80,34 @@ def register_pytree(cls: type) -> None:
 def _library(cls: type) -> str | None:
     for base in cls.__mro__:
         root = base.__module__.split(".")[0]
-        if root in _LIBRARIES and base is not object:
+        if root in _LIBRARIES:
             return root
     return None
 
 
 def _find(array: Array) -> Backend:
-    root = _library(type(array))
-    if root is not None:
-        found = _load(root)
-        if not found.owns(array):
-            raise TypeError(f"expected an array, got {type(array)}")
-    elif hasattr(array, "__array_namespace__"):
-        xp = array.__array_namespace__()
-        found = _by_name.setdefault(xp.__name__, Backend(xp))
-    else:
+    if not is_array(array):
         raise TypeError(f"expected an array of a library that follows the Array API standard, got {type(array)}")
-    _by_type[type(array)] = found
-    return found
+    root = _library(type(array))
+    _by_type[type(array)] = named(array.__array_namespace__()) if root is None else _load(root)
+    return _by_type[type(array)]
 
 
 def _load(root: str) -> Backend:
-    name = _LIBRARIES[root]
-    if name not in _by_name:
+    if root not in _by_name:
         try:
-            _by_name[name] = _import(name)
+            # Written out, because torch.compile can follow an import statement and not import_module.
+            if root == "numpy":
+                from glmheads.backends._numpy import BACKEND
+            elif root == "torch":
+                from glmheads.backends._torch import BACKEND
+            elif root == "cupy":
+                from glmheads.backends._cupy import BACKEND
+            elif root == "dask":
+                from glmheads.backends._dask import BACKEND
+            else:
+                from glmheads.backends._jax import BACKEND
         except ImportError as error:
             raise ValueError(f"the array library {root} is not installed: {error}") from error
-    return _by_name[name]
-
-
-def _import(name: str) -> Backend:
-    # Written out, because torch.compile can follow an import statement and not import_module.
-    module: Any
-    if name == "_numpy":
-        from glmheads.backends import _numpy as module
-    elif name == "_torch":
-        from glmheads.backends import _torch as module
-    elif name == "_cupy":
-        from glmheads.backends import _cupy as module
-    elif name == "_jax":
-        from glmheads.backends import _jax as module
-    else:
-        from glmheads.backends import _dask as module
-    backend: Backend = module.BACKEND
-    return backend
+        _by_name[root] = BACKEND
+    return _by_name[root]

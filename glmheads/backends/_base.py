@@ -1,20 +1,19 @@
 """`Backend`: what kernels and heads may ask of an array library, written with the Array API standard alone."""
 
+import functools
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, TypeAlias
 
 import numpy as np
 
-__all__ = ["Array", "Backend", "once"]
-
 Array: TypeAlias = Any
 """An array of any library that follows the Array API standard; the standard has no type to name it by."""
 
 Device: TypeAlias = Any
-DType: TypeAlias = Any
-Namespace: TypeAlias = Any
-Combine: TypeAlias = Callable[[tuple[Array, ...], tuple[Array, ...]], tuple[Array, ...]]
+Arrays: TypeAlias = tuple[Array, ...]
+Function: TypeAlias = Callable[[Array], Any]
 
 
 class once:  # noqa: N801
@@ -22,10 +21,8 @@ class once:  # noqa: N801
 
     def __init__(self, function: Callable[[Any], Any]) -> None:
         self.function = function
+        self.name = function.__name__
         self.__doc__ = function.__doc__
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self.name = name
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
@@ -42,6 +39,8 @@ class Backend:
     ----------
     xp : module
         The library's namespace.
+    *types : type
+        The classes of its arrays, if not all that have a namespace are.
     """
 
     name = "array API"
@@ -55,14 +54,14 @@ class Backend:
     shares_memory = False
     """Whether `numpy_views` are views of another library's arrays."""
 
-    def __init__(self, xp: Namespace) -> None:
-        self.xp = xp
+    def __init__(self, xp: Any, *types: type) -> None:
+        self.xp, self.types = xp, types
 
     # Facts
 
     def owns(self, array: Array) -> bool:
         """Whether `array`, whose class comes from this library, is one of its arrays."""
-        return hasattr(array, "__array_namespace__")
+        return isinstance(array, self.types) if self.types else hasattr(array, "__array_namespace__")
 
     def device(self, array: Array) -> Device:
         return array.device
@@ -73,7 +72,7 @@ class Backend:
 
     def is_concrete(self, array: Array) -> bool:
         """Whether the values can be looked at without waiting: on the host, and neither traced nor lazy."""
-        return self.on_host(array)
+        return self.on_host(array) and not self.is_lazy(array)
 
     def is_lazy(self, array: Array) -> bool:
         """Whether the array has no values yet: traced, or a graph that waits to be computed."""
@@ -83,7 +82,7 @@ class Backend:
         """Whether a compiler or a transformation traces the array, so that it can never have values here."""
         return False
 
-    def accumulation_dtype(self, device: Device) -> DType:
+    def accumulation_dtype(self, device: Device) -> Any:
         """float64 where the device has it, else float32."""
         return self.xp.float64
 
@@ -100,10 +99,8 @@ class Backend:
 
     def possibly_nan(self, x: Array) -> bool:
         """Whether any element is NaN, likewise."""
-        if not self.is_concrete(x) or 0 in x.shape:
-            return not self.is_concrete(x)
-        least = self.xp.min(x)  # NaN if any is, and quicker than a mask
-        return not self.is_concrete(least) or bool(least != least)
+        extremes = self.min_max(x)  # quicker than a mask
+        return extremes is None or math.isnan(extremes[0])
 
     def min_max(self, x: Array) -> tuple[float, float] | None:
         """The least and the largest element, NaN if any is; None where that can't be known without waiting."""
@@ -200,13 +197,8 @@ class Backend:
         return found + [self.segment_sum(xp.take(weight, order), cell, ends.shape[0]) for weight in rest]
 
     def segment_reduce(
-        self,
-        values: tuple[Array, ...],
-        segments: Array,
-        length: int,
-        combine: Combine,
-        empty: float,
-    ) -> tuple[Array, ...]:
+        self, values: Arrays, segments: Array, length: int, combine: Callable[[Arrays, Arrays], Arrays], empty: float
+    ) -> Arrays:
         """Each segment's elements combined by an associative function, `empty` where there are none.
 
         `values` are arrays of shape (n,) that belong together, `segments` ascend; the results have shape (length,).
@@ -222,50 +214,55 @@ class Backend:
         found = (last >= 0) & (xp.take(segments, index) == names)
         return tuple(xp.where(found, xp.take(v, index), xp.full_like(index, empty, dtype=v.dtype)) for v in scanned)
 
-    def scan(self, values: tuple[Array, ...], combine: Combine, segments: Array) -> tuple[Array, ...]:
+    def scan(self, values: Arrays, combine: Callable[[Arrays, Arrays], Arrays], segments: Array) -> Arrays:
         """Each element combined with all before it in its segment, by doubling (Hillis and Steele, 1986).
 
         `values` are arrays of shape (n,) that belong together, `segments` ascend, `combine` is associative.
         """
         xp = self.xp
-        step = 1
-        while step < segments.shape[0]:
-            same = segments[step:] == segments[:-step]
-            combined = combine(tuple(v[:-step] for v in values), tuple(v[step:] for v in values))
-            values = tuple(
-                xp.concat([v[:step], xp.where(same, c, v[step:])]) for v, c in zip(values, combined, strict=True)
-            )
-            step *= 2
-        return values
+        count = segments.shape[0]
+        position = xp.arange(count, dtype=segments.dtype, device=self.device(values[0]))
 
-    def repeat(
-        self, function: Callable[[tuple[Array, ...]], tuple[Array, ...]], state: tuple[Array, ...], times: int
-    ) -> tuple[Array, ...]:
-        """The state after `times` calls of a function that keeps the shapes and dtypes of its arrays.
+        def double(exponent: Array, values: Arrays) -> Arrays:
+            step = 1 << exponent
+            same = (position >= step) & (segments == xp.roll(segments, step))
+            combined = combine(tuple(xp.roll(v, step) for v in values), values)
+            return tuple(xp.where(same, c, v) for v, c in zip(values, combined, strict=True))
+
+        return self.repeat(double, values, max(count - 1, 0).bit_length())
+
+    def repeat(self, function: Callable[[Array, Arrays], Arrays], state: Arrays, times: int) -> Arrays:
+        """The state after `times` calls ``state = function(index, state)``, which keep its arrays' shapes and dtypes.
 
         Where values are at hand, no further call is made once one has changed nothing.
         """
-        for _ in range(times):
-            before, state = state, function(state)
+        for index in range(times):
+            before, state = state, function(index, state)
             if self.is_concrete(state[0]) and all(self.xp.all(a == b) for a, b in zip(before, state, strict=True)):
                 break
         return state
 
     # Derivatives of a user's own function
 
-    def gradient(self, function: Callable[[Array], Array], x: Array) -> Array:
+    def gradient(self, function: Function, x: Array) -> Array:
         """Gradient of a function that returns a 0-d array, at `x`, by the library's autograd."""
         raise TypeError(
             f"{self.name} arrays have no automatic differentiation, which a custom loss_fn needs for "
             "gradient and hessian. Use PyTorch or JAX arrays, or a head without loss_fn."
         )
 
-    def hessian_diagonal(self, function: Callable[[Array], Array], x: Array) -> Array:
+    def hessian_diagonal(self, function: Function, x: Array) -> Array:
         """Second derivative of the function by each element of `x`, shape (..., d), by the library's autograd.
 
         Elements that differ in another index than the last must not interact (the examples of a batch don't).
         """
-        return self.gradient(function, x)
+
+        def total_slope(x: Array, column: int) -> Array:
+            return self.xp.sum(self.gradient(function, x)[..., column])
+
+        columns = range(x.shape[-1])
+        slopes = [self.gradient(functools.partial(total_slope, column=column), x)[..., column] for column in columns]
+        return self.xp.stack(slopes, axis=-1)
 
     # Running
 
@@ -297,12 +294,7 @@ class Backend:
         return function
 
     def differentiable(
-        self,
-        function: Callable[[Array], Array],
-        with_gradient: Callable[[Array], tuple[Array, Array]],
-        gradient: Callable[[Array], Array],
-        x: Array,
-        *others: Array | None,
+        self, function: Function, with_gradient: Function, gradient: Function, x: Array, *others: Array | None
     ) -> Array:
         """``function(x)``, a 0-d array, whose derivative may be had in closed form instead of by autograd.
 

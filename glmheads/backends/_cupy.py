@@ -11,16 +11,11 @@ import numpy as np
 
 from glmheads.backends._base import Array, Backend, Device
 
-__all__ = ["BACKEND"]
-
 
 class _CuPy(Backend):
     name = "cupy"
     dynamic_shapes = False
     shares_compiler = True
-
-    def owns(self, array: Array) -> bool:
-        return isinstance(array, cp.ndarray)
 
     def on_host(self, array: Array) -> bool:
         return False
@@ -69,7 +64,7 @@ def _compiler() -> Any:
         from glmheads.backends import _torch
     except ImportError:
         return None
-    return _torch.BACKEND if _torch.BACKEND.sees_cuda() else None
+    return _torch.BACKEND if _torch.BACKEND.xp.cuda.is_available() else None
 
 
-BACKEND = _CuPy(array_api_compat.cupy)
+BACKEND: Backend = _CuPy(array_api_compat.cupy, cp.ndarray)

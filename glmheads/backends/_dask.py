@@ -17,21 +17,13 @@ from dask.delayed import delayed
 
 from glmheads.backends._base import Array, Backend, Device
 
-__all__ = ["BACKEND"]
-
 
 class _Dask(Backend):
     name = "dask"
     dynamic_shapes = False
 
-    def owns(self, array: Array) -> bool:
-        return isinstance(array, da.Array)
-
     def device(self, array: Array) -> Device:
         return "cpu"
-
-    def is_concrete(self, array: Array) -> bool:
-        return False
 
     def is_lazy(self, array: Array) -> bool:
         return True
@@ -52,7 +44,7 @@ class _Dask(Backend):
     def execute(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...]) -> Any:
         first = next(array for array in arrays if array is not None)
         columns = [_row_blocks(array, first.chunks[0]) for array in arrays]
-        run, add, take = delayed(kernel), delayed(operator.add), delayed(_leaf)
+        run, add, take = delayed(kernel), delayed(operator.add), delayed(lambda record, index: record.arrays()[index])
         results = [run(*block) for block in zip(*columns, strict=True)]
         # Two small runs tell the structure, the dtypes, and which lengths depend on the number of rows.
         (sums, elementwise), (more, _) = (kernel(*(_rows_of_zeros(array, rows) for array in arrays)) for rows in (1, 2))
@@ -70,10 +62,6 @@ class _Dask(Backend):
                 [da.from_delayed(result[1], shape=(rows, *shape), dtype=dtype) for result, rows in parts]
             )
         return sums, elementwise
-
-
-def _leaf(record: Any, index: int) -> Array:
-    return record.arrays()[index]
 
 
 def _known(one: tuple[int, ...], other: tuple[int, ...]) -> list[float]:
@@ -96,4 +84,4 @@ def _rows_of_zeros(array: Array | None, rows: int) -> Any:
     return np.zeros((rows, *array.shape[1:]), dtype=array.dtype) if array.ndim else np.ones((), dtype=array.dtype)
 
 
-BACKEND = _Dask(array_api_compat.dask.array)
+BACKEND: Backend = _Dask(array_api_compat.dask.array, da.Array)

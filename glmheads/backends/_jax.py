@@ -1,7 +1,6 @@
 """JAX, on any device, with and without x64; its functions are traced as well as run."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -9,9 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from glmheads.backends._base import Array, Backend, Combine, Device, DType
-
-__all__ = ["BACKEND"]
+from glmheads.backends._base import Array, Arrays, Backend, Device, Function
 
 
 class _Jax(Backend):
@@ -20,25 +17,16 @@ class _Jax(Backend):
     has_autograd = True
     compiles = True
 
-    def owns(self, array: Array) -> bool:
-        return isinstance(array, jax.Array)
-
     def device(self, array: Array) -> Device:
         return None if self.is_lazy(array) else array.device
 
     def on_host(self, array: Array) -> bool:
         return self.is_lazy(array) or all(device.platform == "cpu" for device in array.devices())
 
-    def is_concrete(self, array: Array) -> bool:
-        return not self.is_lazy(array) and self.on_host(array)
-
     def is_traced(self, array: Array) -> bool:
         return isinstance(array, jax.core.Tracer)
 
-    def errstate(self) -> AbstractContextManager[Any]:
-        return nullcontext()
-
-    def accumulation_dtype(self, device: Device) -> DType:
+    def accumulation_dtype(self, device: Device) -> Any:
         return jax.dtypes.canonicalize_dtype(np.float64)
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
@@ -58,11 +46,7 @@ class _Jax(Backend):
         return jax.lax.stop_gradient(array)
 
     def register_pytree(self, cls: Any) -> None:
-        jax.tree_util.register_pytree_node(
-            cls,
-            lambda record: (record.arrays(), record.structure()),
-            lambda form, arrays: cls.from_arrays(form, arrays),
-        )
+        jax.tree_util.register_pytree_node(cls, lambda record: (record.arrays(), record.structure()), cls.from_arrays)
 
     def optimization_barrier(self, x: Array) -> Array:
         exponent, mantissa = (11, 52) if x.dtype == jnp.float64 else (8, 23)
@@ -80,25 +64,9 @@ class _Jax(Backend):
     def segment_max(self, values: Array, segments: Array, length: int, empty: float) -> Array:
         return jnp.full(length, empty, dtype=values.dtype).at[segments].max(values)
 
-    def scan(self, values: tuple[Array, ...], combine: Combine, segments: Array) -> tuple[Array, ...]:
+    def repeat(self, function: Callable[[Array, Arrays], Arrays], state: Arrays, times: int) -> Arrays:
         # As a loop, not unrolled: XLA takes minutes to compile what the agnostic one writes out.
-        count = segments.shape[0]
-        position = jnp.arange(count)
-
-        def double(exponent: Array, values: tuple[Array, ...]) -> tuple[Array, ...]:
-            step = 1 << exponent
-            same = (position >= step) & (segments == jnp.roll(segments, step))
-            combined = combine(tuple(jnp.roll(v, step) for v in values), values)
-            return tuple(jnp.where(same, c, v) for v, c in zip(values, combined, strict=True))
-
-        steps = max(count - 1, 0).bit_length()
-        return tuple(jax.lax.fori_loop(0, steps, double, tuple(values)))
-
-    def repeat(
-        self, function: Callable[[tuple[Array, ...]], tuple[Array, ...]], state: tuple[Array, ...], times: int
-    ) -> tuple[Array, ...]:
-        # As a loop, for the same reason.
-        return tuple(jax.lax.fori_loop(0, times, lambda _, state: function(state), state))
+        return tuple(jax.lax.fori_loop(0, times, function, state))
 
     def call(self, function: Callable[..., Array], *arrays: Array, shape: tuple[float, ...], **options: Any) -> Array:
         return _compiled(function, tuple(options))(*arrays, **options)
@@ -109,16 +77,8 @@ class _Jax(Backend):
     def compile(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return jax.jit(function)
 
-    def gradient(self, function: Callable[[Array], Array], x: Array) -> Array:
+    def gradient(self, function: Function, x: Array) -> Array:
         return jax.grad(function)(x)
-
-    def hessian_diagonal(self, function: Callable[[Array], Array], x: Array) -> Array:
-        gradient = jax.grad(function)
-        columns = []
-        for column in range(x.shape[-1]):
-            one_hot = jnp.zeros_like(x).at[..., column].set(1)
-            columns.append(jax.jvp(gradient, (x,), (one_hot,))[1][..., column])
-        return jnp.stack(columns, axis=-1)
 
 
 @lru_cache(maxsize=1024)
@@ -127,4 +87,4 @@ def _compiled(function: Callable[..., Any], static: tuple[str, ...]) -> Callable
     return jax.jit(function, static_argnames=static)
 
 
-BACKEND = _Jax(jnp)
+BACKEND: Backend = _Jax(jnp, jax.Array)

@@ -8,17 +8,9 @@ import numpy as np
 
 from glmheads.backends._base import Array, Backend, Device
 
-__all__ = ["BACKEND"]
-
 
 class _NumPy(Backend):
     name = "numpy"
-
-    def owns(self, array: Array) -> bool:
-        return isinstance(array, (np.ndarray, np.generic))
-
-    def device(self, array: Array) -> Device:
-        return "cpu"
 
     def find_device(self, device: object) -> Device:
         if device not in (None, "cpu"):
@@ -77,7 +69,7 @@ class _NumPy(Backend):
         keys, high, low = _keys(count + len(x))
         high[0] = np.iinfo(np.int32).min
         high[1:count:2], high[2:count:2], high[count:] = map(_ordered, floats)
-        low[:count:2], low[1:count:2], low[0] = _LAST, 0, 0
+        low[:count:2], low[1:count:2], low[0] = 0xFFFFFFFF, 0, 0
         low[count:] = signed.view(np.uint32)
         keys.sort()
         weight = low.copy()
@@ -91,23 +83,19 @@ class _NumPy(Backend):
         weight &= np.uint32(0x7FFFFFFF)
         sums = np.bincount(place, weights=weight.view(np.float32), minlength=2 * count + 2).reshape(-1, 2)[1:]
         behind = np.append(at[1:], len(keys))
-        return [_floats(high[np.minimum(at + 1, len(keys) - 1)]), _floats(high[behind - 1]), *sums.T]
+        ends = (_ordered(high[where]).view(np.float32) for where in (np.minimum(at + 1, len(keys) - 1), behind - 1))
+        return [*ends, *sums.T]
 
     def segment_sum(self, values: Array, segments: Array, length: int) -> Array:
         return np.bincount(segments, weights=values, minlength=length).astype(values.dtype, copy=False)
 
     def segment_max(self, values: Array, segments: Array, length: int, empty: float) -> Array:
         out = np.full(length, empty, dtype=values.dtype)
-        if len(segments):
-            starts = np.flatnonzero(np.diff(segments, prepend=segments[0] - 1))
-            out[segments[starts]] = np.maximum.reduceat(values, starts)
+        np.maximum.at(out, segments, values)
         return out
 
     def numpy_views(self, arrays: Sequence[Array | None]) -> Sequence[np.ndarray[Any, Any] | None] | None:
         return arrays
-
-
-_LAST = 0xFFFFFFFF
 
 
 def _as_single(x: Array) -> Array | None:
@@ -127,14 +115,9 @@ def _keys(count: int) -> tuple[Array, Array, Array]:
 
 
 def _ordered(x: Array) -> Array:
-    """Integers that order as the float32 do."""
+    """Integers that order as the float32 do; of such integers, the bits of the float32."""
     bits = x.view(np.int32)
     return bits ^ ((bits >> 31) & 0x7FFFFFFF)
 
 
-def _floats(ordered: Array) -> Array:
-    """The float32 of which these are the integers."""
-    return (ordered ^ ((ordered >> 31) & 0x7FFFFFFF)).view(np.float32)
-
-
-BACKEND = _NumPy(np)
+BACKEND: Backend = _NumPy(np, np.ndarray, np.generic)

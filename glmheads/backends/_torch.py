@@ -11,9 +11,7 @@ import torch
 from torch.autograd import forward_ad
 from torch.utils import _pytree
 
-from glmheads.backends._base import Array, Backend, Device, DType
-
-__all__ = ["BACKEND"]
+from glmheads.backends._base import Array, Backend, Device, Function
 
 
 class _Torch(Backend):
@@ -22,14 +20,8 @@ class _Torch(Backend):
     compiles = True
     shares_memory = True
 
-    def owns(self, array: Array) -> bool:
-        return isinstance(array, torch.Tensor)
-
     def on_host(self, array: Array) -> bool:
         return bool(array.device.type == "cpu")
-
-    def is_concrete(self, array: Array) -> bool:
-        return self.on_host(array) and not self.is_lazy(array)
 
     def is_traced(self, array: Array) -> bool:
         if self.is_compiling():
@@ -39,23 +31,21 @@ class _Torch(Backend):
     def errstate(self) -> AbstractContextManager[Any]:
         return nullcontext()
 
-    def accumulation_dtype(self, device: Device) -> DType:
+    def accumulation_dtype(self, device: Device) -> Any:
         return torch.float32 if getattr(device, "type", device) == "mps" else torch.float64
 
     def to_numpy(self, array: Array) -> np.ndarray[Any, Any]:
-        array = array.detach().cpu()
         if array.dtype == torch.bfloat16:
             array = array.to(torch.float32)
-        return np.asarray(array.numpy())
+        numbers: np.ndarray[Any, Any] = array.numpy(force=True)
+        return numbers
 
     def from_numpy(self, array: np.ndarray[Any, Any], device: Device = None) -> Array:
         if array.dtype == np.float64 and self.accumulation_dtype(device) == torch.float32:
             array = array.astype(np.float32)
-        if not array.ndim:
-            return torch.as_tensor(array[()], device=device)
-        if any(stride < 0 for stride in array.strides) or not array.flags.writeable:
+        if array.ndim and (any(stride < 0 for stride in array.strides) or not array.flags.writeable):
             array = array.copy()  # torch has neither negative strides nor read-only tensors
-        return torch.as_tensor(array, device=device)
+        return torch.as_tensor(array if array.ndim else array[()], device=device)
 
     def find_device(self, device: object) -> Device:
         return torch.device(device)  # type: ignore[call-overload]
@@ -81,17 +71,8 @@ class _Torch(Backend):
         out = torch.full((length,), empty, dtype=values.dtype, device=values.device)
         return out.scatter_reduce(0, segments.to(torch.int64), values, "amax")
 
-    def gradient(self, function: Callable[[Array], Array], x: Array) -> Array:
-        return torch.func.grad(function)(x.detach())
-
-    def hessian_diagonal(self, function: Callable[[Array], Array], x: Array) -> Array:
-        gradient = torch.func.grad(function)
-        x = x.detach()
-        columns = [
-            torch.func.grad(lambda x, column=column: gradient(x)[..., column].sum())(x)[..., column]
-            for column in range(x.shape[-1])
-        ]
-        return torch.stack(columns, dim=-1)
+    def gradient(self, function: Function, x: Array) -> Array:
+        return torch.func.grad(function)(x if self.is_traced(x) else x.detach())
 
     # On the CPU a tensor shares its memory with a NumPy array, on which kernels run block by block, without a copy.
     # Where autograd must see the operations, they are torch's own on whole tensors.
@@ -100,7 +81,7 @@ class _Torch(Backend):
         given = [array for array in arrays if array is not None]
         if not all(self.is_concrete(array) and not _differentiates(array) for array in given):
             return None
-        return [None if array is None else _numpy_view(array) for array in arrays]
+        return [None if array is None else self.to_numpy(array) for array in arrays]
 
     def thread_limit(self) -> int | None:
         return torch.get_num_threads()
@@ -115,10 +96,6 @@ class _Torch(Backend):
         own = FunctionType(function.__code__.replace(), function.__globals__, closure=function.__closure__)
         return torch.compile(own)
 
-    def sees_cuda(self) -> bool:
-        """Whether there is a device of NVIDIA's that the library can use."""
-        return torch.cuda.is_available()
-
     def compile_for(self, function: Callable[..., Any], bring_back: Callable[[Array], Array]) -> Callable[..., Any]:
         """`compile` for another library on the same device: arrays share their memory with tensors, both ways."""
         compiled = self.compile(function)
@@ -130,12 +107,7 @@ class _Torch(Backend):
         return run
 
     def differentiable(
-        self,
-        function: Callable[[Array], Array],
-        with_gradient: Callable[[Array], tuple[Array, Array]],
-        gradient: Callable[[Array], Array],
-        x: Array,
-        *others: Array | None,
+        self, function: Function, with_gradient: Function, gradient: Function, x: Array, *others: Array | None
     ) -> Array:
         wanted = x.requires_grad and torch.is_grad_enabled() and self.is_concrete(x)
         if not wanted or self.numpy_views([x.detach(), *others]) is None:
@@ -150,21 +122,11 @@ def _differentiates(tensor: torch.Tensor) -> bool:
     return forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None  # type: ignore[no-untyped-call]
 
 
-def _numpy_view(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
-    tensor = tensor.detach()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-
-
 class _ClosedForm(torch.autograd.Function):
     """A function whose gradient comes with its value, and is itself a function that autograd can follow."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Array,
-        with_gradient: Callable[[Array], tuple[Array, Array]],
-        gradient: Callable[[Array], Array],
-    ) -> Array:
+    def forward(ctx: Any, x: Array, with_gradient: Function, gradient: Function) -> Array:
         ctx.save_for_backward(x)
         ctx.gradient = gradient
         value, ctx.found = with_gradient(x.detach())
@@ -180,4 +142,4 @@ class _ClosedForm(torch.autograd.Function):
         return found.to(x.dtype), None, None
 
 
-BACKEND = _Torch(array_api_compat.torch)
+BACKEND: Backend = _Torch(array_api_compat.torch, torch.Tensor)

@@ -20,8 +20,6 @@ from glmheads.backends import Array
 from glmheads.kernels.links import log_sigmoid, sigmoid
 from glmheads.kernels.reductions import Pair, add, safe_divide, segment_total, value
 
-__all__ = ["BINS", "bins", "curve", "expected_calibration_error", "histogram", "recalibration"]
-
 EQUAL = 15
 """Equal bins of the probability, as many as Guo et al. (2017) and torchmetrics have."""
 _PER_UNIT = 4
@@ -74,9 +72,11 @@ def _rows(hi: Array, lo: Array) -> tuple[Array, Array, Array, Array]:
     return rows[0, :], rows[1, :], rows[2, :], rows[3, :]
 
 
-def _constant(values: np.ndarray, like: Array) -> Array:
+def _sides(first: float, edges: np.ndarray, last: float, like: Array) -> list[Array]:
+    """The lower and the upper edge of each bin, given those between bins."""
     backend = backends.of(like)
-    return backend.xp.astype(backend.from_numpy(values, backend.device(like)), like.dtype, copy=False)
+    sides = np.asarray([[first, *edges], [*edges, last]])
+    return [backend.xp.astype(backend.from_numpy(side, backend.device(like)), like.dtype, copy=False) for side in sides]
 
 
 def expected_calibration_error(hi: Array, lo: Array) -> Array:
@@ -99,12 +99,10 @@ def curve(hi: Array, lo: Array) -> Array:
     """
     xp = backends.of(hi).xp
     negative, positive, prediction, count = _rows(hi, lo)
-    edges = 1 / (1 + np.exp(-_EDGES))
-    ends = (_constant(np.asarray(values), hi) for values in ([0.0, *edges], [*edges, 1.0]))
     weight = negative + positive
     unknown = xp.full_like(weight, float("nan"))
     means = (xp.where(weight > 0, safe_divide(sums, weight), unknown) for sums in (prediction, positive))
-    return xp.stack([*ends, *means, weight, count])
+    return xp.stack([*_sides(0.0, 1 / (1 + np.exp(-_EDGES)), 1.0, hi), *means, weight, count])
 
 
 def recalibration(hi: Array, lo: Array) -> Array:
@@ -122,27 +120,25 @@ def recalibration(hi: Array, lo: Array) -> Array:
         negative, positive, prediction, _ = _rows(hi, lo)
         weight = negative + positive
         total = xp.sum(weight)
-        x = _log_odds(safe_divide(prediction, weight))
+        probability = xp.clip(safe_divide(prediction, weight), 0, 1)
+        low, high = _sides(-float(_SPAN), _EDGES, float(_SPAN), hi)
+        x = xp.minimum(xp.maximum(xp.log(probability) - xp.log1p(-probability), low), high)
         # As shares, no weights overflow or vanish.
         share = xp.where(total > 0, total, xp.ones_like(total))
-        positive, negative, weight = positive / share, negative / share, weight / share
+        positive, negative = positive / share, negative / share
         start = xp.log(xp.sum(positive)) - xp.log(xp.sum(negative))
         zero = xp.zeros_like(start)
         intercept, slope, change = backend.repeat(
-            lambda line: _newton_step(x, positive, negative, weight, *line[:2]), (start, zero, zero), _NEWTON_STEPS
+            lambda _, line: _newton_step(x, positive, negative, *line[:2]), (start, zero, zero), _NEWTON_STEPS
         )
-        (lowest_positive, highest_positive), (lowest_negative, highest_negative) = (
-            _ends(x, weights) for weights in (positive, negative)
-        )
-        overlap = (highest_negative > lowest_positive) & (highest_positive > lowest_negative)
+        (lowest, highest), (lowest_negative, highest_negative) = _ends(x, positive), _ends(x, negative)
+        overlap = (highest_negative > lowest) & (highest > lowest_negative)
         line = xp.stack([intercept, slope])
         undetermined = xp.where(total > 0, xp.full_like(line, float("nan")), xp.zeros_like(line))
         return xp.where(overlap & (change < 0.01), line, undetermined)
 
 
-def _newton_step(
-    x: Array, positive: Array, negative: Array, weight: Array, intercept: Array, slope: Array
-) -> tuple[Array, Array, Array]:
+def _newton_step(x: Array, positive: Array, negative: Array, intercept: Array, slope: Array) -> tuple[Array, ...]:
     """A better line by a step of Newton's method, and by how much the logits on the old one should have changed.
 
     Of some lengths of the step the best is taken. One of them is that of T. Sun and Q. Tran-Dinh (2019), Generalized
@@ -152,6 +148,7 @@ def _newton_step(
     xp = backends.of(x).xp
     logits = intercept + slope * x
     p, q = sigmoid(logits), sigmoid(-logits)
+    weight = positive + negative
     residual, curvature = positive * q - negative * p, weight * p * q
     # Around their center, slope and intercept don't interact.
     center = safe_divide(xp.sum(curvature * x), xp.sum(curvature))
@@ -175,14 +172,3 @@ def _ends(x: Array, weights: Array) -> tuple[Array, Array]:
     xp = backends.of(x).xp
     infinity = xp.full_like(x, float("inf"))
     return xp.min(xp.where(weights > 0, x, infinity)), xp.max(xp.where(weights > 0, x, -infinity))
-
-
-def _log_odds(probability: Array) -> Array:
-    """The log odds of the mean prediction of each bin, within the bin."""
-    xp = backends.of(probability).xp
-    probability = xp.clip(probability, 0, 1)
-    log_odds = xp.log(probability) - xp.log1p(-probability)
-    low, high = (
-        _constant(np.asarray(values), probability) for values in ([-float(_SPAN), *_EDGES], [*_EDGES, float(_SPAN)])
-    )
-    return xp.minimum(xp.maximum(log_odds, low), high)

@@ -13,18 +13,6 @@ from glmheads import backends
 from glmheads.backends import Array
 from glmheads.kernels.reductions import Pair, add, safe_divide, value
 
-__all__ = [
-    "ClassWeights",
-    "average_precision",
-    "average_precision_area",
-    "curve_points",
-    "named_curves",
-    "precision_recall_area",
-    "roc_area",
-    "roc_auc",
-    "weights_by_score",
-]
-
 
 class ClassWeights(NamedTuple):
     """ClassWeights of positives and of negatives, pairs of shape (m,), by ascending score."""
@@ -134,10 +122,10 @@ def curve_points(scores: Array, weights: ClassWeights) -> Array:
     where precision is 1.
     """
     xp = backends.of(scores).xp
-    rows = (xp.flip(scores), _from_above(weights.positive)[1], _from_above(weights.negative)[1])
-    firsts = (float("inf"), 0.0, 0.0)
-    starts = (xp.full_like(scores[:1], first) for first in firsts)
-    thresholds, tp, fp = (xp.concat([start, row]) for start, row in zip(starts, rows, strict=True))
+    _, tp = _from_above(weights.positive)
+    _, fp = _from_above(weights.negative)
+    rows = ((float("inf"), xp.flip(scores)), (0.0, tp), (0.0, fp))
+    thresholds, tp, fp = (xp.concat([xp.full_like(row[:1], first), row]) for first, row in rows)
     fpr, tpr = (safe_divide(sums, xp.broadcast_to(sums[-1:], sums.shape)) for sums in (fp, tp))
     precision = xp.where(tp + fp == 0, xp.ones_like(tp), safe_divide(tp, tp + fp))
     return xp.stack([thresholds, fpr, tpr, precision])
@@ -175,8 +163,7 @@ def roc_auc(labels: Array, scores: Array, weights: Array | None = None) -> Array
     >>> float(roc_auc(labels, scores))
     0.875
     """
-    with backends.of(scores).errstate():
-        return _area(roc_area, labels, scores, weights)
+    return _area(roc_area, labels, scores, weights)
 
 
 def average_precision(labels: Array, scores: Array, weights: Array | None = None) -> Array:
@@ -191,8 +178,7 @@ def average_precision(labels: Array, scores: Array, weights: Array | None = None
     >>> round(float(average_precision(labels, scores)), 6)
     0.833333
     """
-    with backends.of(scores).errstate():
-        return _area(average_precision_area, labels, scores, weights)
+    return _area(average_precision_area, labels, scores, weights)
 
 
 def _area(area: Callable[[ClassWeights], Array], labels: Array, scores: Array, weights: Array | None) -> Array:
@@ -204,21 +190,18 @@ def _area(area: Callable[[ClassWeights], Array], labels: Array, scores: Array, w
                 f"{name} and scores must have one shape (n,): {name} have shape {tuple(array.shape)}, "
                 f"scores {tuple(scores.shape)}. Flatten them with reshape(-1)."
             )
-    return backend.call(_area_of_arrays, scores, *given, shape=(), area=area)
+    with backend.errstate():
+        return backend.call(_area_of_arrays, scores, *given, shape=(), area=area)
 
 
-def _area_of_arrays(*arrays: Array, area: Callable[[ClassWeights], Array]) -> Array:
-    return area(_class_weights(*arrays))
-
-
-def _class_weights(scores: Array, labels: Array, weights: Array | None = None) -> ClassWeights:
+def _area_of_arrays(
+    scores: Array, labels: Array, weights: Array | None = None, *, area: Callable[[ClassWeights], Array]
+) -> Array:
     backend = backends.of(scores)
     xp = backend.xp
     dtype = backend.accumulation_dtype(backend.device(scores))
+    if scores.shape[0] == 0:
+        return xp.zeros((), dtype=dtype, device=backend.device(scores))
     labels = xp.astype(labels, dtype, copy=False)
     weights = xp.ones_like(labels) if weights is None else xp.astype(weights, dtype, copy=False)
-    zeros = xp.zeros_like(labels)
-    if scores.shape[0] == 0:
-        one = xp.zeros((1,), dtype=dtype, device=backend.device(scores))
-        return ClassWeights(Pair(one, one), Pair(one, one))
-    return weights_by_score(scores, Pair(weights * labels, zeros), Pair(weights * (1 - labels), zeros))
+    return area(weights_by_score(scores, Pair(weights * labels), Pair(weights * (1 - labels))))

@@ -6,8 +6,6 @@ from functools import wraps
 from glmheads import backends
 from glmheads.backends import Array
 
-__all__ = ["compute_dtype", "elementwise", "in_dtype", "is_integral", "to_compute_dtype"]
-
 
 def to_compute_dtype(x: Array) -> Array:
     """float32 and float64 as they are, narrower floats as float32, integers and booleans as the default real dtype.
@@ -34,7 +32,8 @@ def compute_dtype(x: Array) -> Array:
         return x.dtype
     if is_integral(xp, x.dtype):
         return xp.__array_namespace_info__().default_dtypes(device=backend.device(x))["real floating"]
-    if _is_real_floating(xp, x.dtype):
+    # bfloat16 is no dtype of the standard, and isdtype of some libraries doesn't know it.
+    if "bfloat16" in str(x.dtype) or xp.isdtype(x.dtype, "real floating"):
         # longdouble, and float64 of the other byte order, are not narrowed further than need be.
         return xp.float32 if x.dtype.itemsize <= 4 else xp.float64
     raise TypeError(f"expected real numbers, got an array of dtype {x.dtype}")
@@ -43,11 +42,6 @@ def compute_dtype(x: Array) -> Array:
 def is_integral(xp: backends.Array, dtype: backends.Array) -> bool:
     """Whether the dtype is of integers or booleans."""
     return "bfloat16" not in str(dtype) and bool(xp.isdtype(dtype, ("bool", "integral")))
-
-
-def _is_real_floating(xp: backends.Array, dtype: backends.Array) -> bool:
-    # bfloat16 is no dtype of the standard, and isdtype of some libraries doesn't know it.
-    return "bfloat16" in str(dtype) or bool(xp.isdtype(dtype, "real floating"))
 
 
 def elementwise(kernel: Callable[..., Array]) -> Callable[..., Array]:
@@ -59,7 +53,6 @@ def elementwise(kernel: Callable[..., Array]) -> Callable[..., Array]:
     def wrapper(*arrays: Array, **options: bool) -> Array:
         *others, logits = arrays
         backend = backends.of(logits)
-        xp = backend.xp
         x = to_compute_dtype(logits)
         for index, other in enumerate(others):
             if backends.of(other) is not backend:
@@ -72,7 +65,6 @@ def elementwise(kernel: Callable[..., Array]) -> Callable[..., Array]:
             others[index] = in_dtype(to_compute_dtype(other), x.dtype)
         with backend.errstate():
             result = kernel(*others, x, **options)
-        is_float = _is_real_floating(xp, logits.dtype)
-        return in_dtype(result, logits.dtype) if is_float else result
+        return result if is_integral(backend.xp, logits.dtype) else in_dtype(result, logits.dtype)
 
     return wrapper

@@ -8,8 +8,6 @@ import math
 from glmheads import backends
 from glmheads.backends import Array
 
-__all__ = ["exp", "identity", "log", "log_sigmoid", "logit", "sigmoid", "sigmoid_of_split", "split"]
-
 
 def split(x: Array) -> tuple[Array, Array]:
     """(s, m) with s = 1 where x ≥ 0 and else 0, and m = (1 − 2s) x = −|x|.

@@ -10,21 +10,6 @@ from glmheads import backends
 from glmheads.backends import Array
 from glmheads.kernels.links import sigmoid_of_split, split
 
-__all__ = [
-    "log_poisson_gradient",
-    "log_poisson_hessian",
-    "log_poisson_loss",
-    "log_poisson_loss_without_constant",
-    "sigmoid_cross_entropy",
-    "sigmoid_cross_entropy_gradient",
-    "sigmoid_cross_entropy_hessian",
-    "sigmoid_cross_entropy_with_gradient",
-    "sigmoid_cross_entropy_with_mean",
-    "squared_error",
-    "squared_error_gradient",
-    "squared_error_hessian",
-]
-
 
 def sigmoid_cross_entropy(labels: Array, logits: Array) -> Array:
     """−z log σ(x) − (1 − z) log(1 − σ(x)) for labels z in [0, 1].

@@ -22,8 +22,6 @@ from glmheads.backends import Array
 from glmheads.kernels.curves import ClassWeights, curve_points, groups, join, weights_by_score
 from glmheads.kernels.reductions import Pair, value
 
-__all__ = ["CAPACITY", "TARGET", "areas_with_bounds", "compress", "concat", "from_intervals", "from_scores", "points"]
-
 CAPACITY = 28_672
 """Most slots of a summary: 896 KiB in float64."""
 TARGET = 12_288

@@ -16,20 +16,6 @@ from glmheads import backends
 from glmheads.backends import Array
 from glmheads.names import Reduction
 
-__all__ = [
-    "Pair",
-    "add",
-    "counted",
-    "divisor",
-    "reduce",
-    "safe_divide",
-    "segment_total",
-    "total",
-    "two_sum",
-    "value",
-    "weigh",
-]
-
 _ROW = 256
 """Elements summed plainly in float32 before the sum is folded into a pair: their rounding errors stay near 1e-7 each
 and average out over the rows, and whole numbers below 2**16 each are exact."""
@@ -115,14 +101,14 @@ def total(x: Array) -> Pair:
     if dtype == xp.float64:
         return Pair(xp.sum(x, dtype=dtype))
     x = xp.reshape(xp.astype(x, dtype, copy=False), (-1,))
-    rows = -(-x.shape[0] // _ROW)
+    rows = max(1, -(-x.shape[0] // _ROW))
     return _fold(xp.sum(xp.reshape(_pad(x, rows * _ROW), (rows, _ROW)), axis=1))
 
 
 def counted(count: int, like: Array) -> Pair:
     """A number of examples as a pair of 0-d arrays on the device of `like`."""
     backend = backends.of(like)
-    device = None if backend.is_lazy(like) else backend.device(like)
+    device = backend.device(like)
     dtype = backend.accumulation_dtype(device)
     if dtype == backend.xp.float64:
         return Pair(backend.xp.full((), float(count), dtype=dtype, device=device))
@@ -156,12 +142,7 @@ def _pad(x: Array, size: int) -> Array:
 
 def _fold(x: Array) -> Pair:
     """Sum over the first axis as a pair, by halves."""
-    backend = backends.of(x)
-    xp = backend.xp
-    if x.shape[0] == 0:
-        zeros = xp.zeros(x.shape[1:], dtype=x.dtype, device=backend.device(x))
-        return Pair(zeros, zeros)
-    pair = Pair(x, xp.zeros_like(x))
+    pair = Pair(x, backends.of(x).xp.zeros_like(x))
     while (count := pair.hi.shape[0]) > 1:
         half = -(-count // 2)
         hi, lo = _pad(pair.hi, 2 * half), _pad(pair.lo, 2 * half)
@@ -214,14 +195,9 @@ def weigh(values: Array, weights: Array | None) -> Array:
 
 def divisor(losses: Array, weights: Array | None, reduction: Reduction) -> Pair:
     """What the sum of the weighted losses is divided by, unless it is ``SUM``: 0-d. That of weights is additive."""
-    backend = backends.of(losses)
-    xp = backend.xp
+    xp = backends.of(losses).xp
     if weights is None or reduction in (Reduction.SUM_OVER_BATCH_SIZE, Reduction.AUTO):
-        device = backend.device(losses)
-        count = xp.full(
-            (), float(max(1, math.prod(losses.shape))), dtype=backend.accumulation_dtype(device), device=device
-        )
-        return Pair(count)
+        return counted(max(1, math.prod(losses.shape)), losses)
     each = weights if reduction == Reduction.MEAN else xp.astype(weights != 0, losses.dtype)
     return total(xp.broadcast_to(each, losses.shape))
 

@@ -12,8 +12,6 @@ from glmheads import backends
 from glmheads.backends import Array
 from glmheads.kernels.reductions import Pair, value
 
-__all__ = ["Confusion", "Event", "confusions", "events", "keras_buckets", "threshold_bins"]
-
 
 class Confusion(NamedTuple):
     """ClassWeights of true positives, false positives, true negatives and false negatives."""
@@ -49,16 +47,14 @@ def threshold_bins(probabilities: Array, logits: Array, events: tuple[Event, ...
     A probability p is positive at t when p > t, both in the dtype of the logits.
     """
     xp = backends.of(logits).xp
-    single = logits.dtype == xp.float32
     dtype = xp.int8 if len(events) < 128 else xp.int32
     bins = None
     for threshold, in_float32 in events:
-        rounded = in_float32 if single or threshold is None else threshold
+        rounded = in_float32 if threshold is None or logits.dtype == xp.float32 else threshold
         # A threshold just below ½ may round to ½ and would fall behind the event logit > 0.
         by_logit = threshold is None or threshold < 0.5 <= rounded
-        positive = logits > 0 if by_logit else probabilities > rounded
-        counted = xp.astype(positive, dtype)
-        bins = counted if bins is None else bins + counted
+        positive = xp.astype(logits > 0 if by_logit else probabilities > rounded, dtype)
+        bins = positive if bins is None else bins + positive
     return xp.astype(bins, xp.int32, copy=False)
 
 
