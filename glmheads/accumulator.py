@@ -5,7 +5,6 @@ small batches are checked and copied when they come, and measured together.
 """
 
 import math
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -13,10 +12,7 @@ import numpy as np
 
 from glmheads import backends, engine
 from glmheads.inputs.examples import Examples, concatenated
-from glmheads.statistics import Statistics
-from glmheads.statistics.measurement import Measurement
-
-__all__ = ["Accumulator"]
+from glmheads.statistics import Measurement, Statistics
 
 Codes = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -39,11 +35,17 @@ class Accumulator:
         Of the head.
     compiled : bool
         Whether the head is compiled.
+
+    Attributes
+    ----------
+    config : str
+        That of the record.
     """
 
     def __init__(self, measurement: Measurement, *, compiled: bool = False) -> None:
         self._measurement, self._compiled = measurement, compiled
-        self._record = Statistics(measurement.config, {})
+        self.config = measurement.config
+        self._record = Statistics(self.config, {})
         self._pending: list[Examples] = []
         """Validated, in NumPy arrays."""
         self._size = 0
@@ -54,16 +56,15 @@ class Accumulator:
         """The last result of `statistics`, while nothing is added."""
 
     @property
-    def config(self) -> str:
-        """That of the record."""
-        return self._measurement.config
-
-    @property
     def statistics(self) -> Statistics:
         """The record of all examples."""
         if self._read is None:
-            pending = self._measured_pending() if self._pending else None
-            self._read = self._record if pending is None else (self._record + pending).compressed()
+            self._read = self._record
+            if self._pending:
+                examples, backend = concatenated(self._pending), backends.named(self._form[0])
+                arrays = [None if array is None else backend.from_numpy(array) for array in examples.arrays()]
+                measured = engine.run(self._measurement, examples.with_arrays(arrays))[0]
+                self._read = (self._record + measured).compressed()
         return self._read
 
     def copy(self) -> "Accumulator":
@@ -80,12 +81,10 @@ class Accumulator:
         ValueError
             If a label or weight at hand is not allowed; nothing is added then.
         """
-        small = self._as_pending(examples)
+        small = self._as_pending(examples) or self._as_pending(examples.detached())
         if small is None:
-            examples = examples.detached()
-            small = self._as_pending(examples)
-        if small is None:
-            return self.merge(engine.run(self._measurement, examples, compiled=self._compiled)[0].detach())
+            self.merge(engine.run(self._measurement, examples.detached(), compiled=self._compiled)[0].detach())
+            return
         form = (examples.backend.name, *_form(small))
         if self._pending and self._form != form:
             self._flush()
@@ -94,51 +93,33 @@ class Accumulator:
         self._size += small.logits.size
         if self._size > _CAPACITY or len(self._pending) > _BATCHES:
             self._flush()
-        return None
 
     def merge(self, statistics: Statistics) -> None:
         """Add a record."""
-        self._record, self._pending = (self.statistics + statistics).compressed(), []
-        self._read, self._size = self._record, 0
+        self._flush()
+        self._record = self._read = (self._record + statistics).compressed()
 
     def _flush(self) -> None:
         self._record, self._pending, self._size = self.statistics, [], 0
 
-    def _measured_pending(self) -> Statistics:
-        examples, backend = concatenated(self._pending), backends.named(self._form[0])
-        arrays = [None if array is None else backend.from_numpy(array) for array in examples.arrays()]
-        measured: Statistics = engine.run(self._measurement, examples.with_arrays(arrays))[0]
-        return measured
-
     def _as_pending(self, examples: Examples) -> Examples | None:
-        """Validated copies in NumPy arrays, if the examples may wait: nothing can go wrong when they are measured."""
-        backend = examples.backend
+        """Validated copies in NumPy arrays, if the examples may wait: nothing can go wrong when they are measured, and
+        their record adds to what was seen without moving it.
+        """
+        backend, record = examples.backend, self._record
         may_wait = (
             math.prod(examples.logits.shape) <= _SMALL
             and self._measurement.is_safe
             and examples.losses is None
             and examples.predictions is None
             and not (self._compiled and backend.compiles)
-            and self._takes(backend)
+            and (not record.states or (record.backend is backend and backend.is_concrete(record.any_array)))
         )
         views = backend.numpy_views(examples.arrays()) if may_wait else None
         if views is None:
             return None
         examples = examples.with_arrays(views) if backend.shares_memory else examples
-        validated = examples.flattened(elementwise=self._measurement.elementwise).validated()
-        return validated.with_arrays([None if array is None else array.copy() for array in validated.arrays()])
-
-    def _takes(self, backend: backends.Backend) -> bool:
-        """Whether records of this library add to what was seen without moving it."""
-        record = self._record
-        if not record.states:
-            return True
-        return record.backend is backend and backend.is_concrete(record.any_array)
-
-
-def _form(examples: Examples) -> list[Any]:
-    """What examples must share to be concatenated without changing a number."""
-    return [array if array is None else (array.dtype, array.shape[1:]) for array in examples.arrays()]
+        return _copied(examples.flattened(elementwise=self._measurement.elementwise).validated())
 
 
 class SliceAccumulator:
@@ -161,10 +142,7 @@ class SliceAccumulator:
             self._flush()
         for start in range(0, len(codes), _SLICE_CAPACITY):
             rows = slice(start, start + _SLICE_CAPACITY)
-            part = examples[rows]
-            # Copies: whoever gives the batches may use their memory again.
-            part = part.with_arrays([None if array is None else array.copy() for array in part.arrays()])
-            self._pending.append((codes[rows], part))
+            self._pending.append((codes[rows], _copied(examples[rows])))
             if sum(len(pending) for pending, _ in self._pending) >= _SLICE_CAPACITY:
                 self._flush()
 
@@ -179,16 +157,21 @@ class SliceAccumulator:
         codes = np.concatenate([pending for pending, _ in self._pending])
         examples = concatenated([part for _, part in self._pending])
         self._pending = []
-        for code, part in _by_code(codes, examples):
+        # NumPy sorts 16 bits by radix.
+        order = np.argsort(codes.astype(np.uint16) if codes.max() < 1 << 16 else codes, kind="stable")
+        codes, examples = codes[order], examples[order]
+        for start, stop in pairwise(np.flatnonzero(np.diff(codes, prepend=-1, append=-1)).tolist()):
+            code = int(codes[start])
             record, count = self._records.get(code, (Statistics(self._measurement.config, {}), 0))
-            more = engine.run(self._measurement, part)[0]
-            self._records[code] = (record + more).compressed(), count + part.logits.shape[0]
+            more = engine.run(self._measurement, examples[start:stop])[0]
+            self._records[code] = (record + more).compressed(), count + stop - start
 
 
-def _by_code(codes: Codes, examples: Examples) -> Iterator[tuple[int, Examples]]:
-    """The examples of each code."""
-    # NumPy sorts 16 bits by radix.
-    order = np.argsort(codes.astype(np.uint16) if codes.max() < 1 << 16 else codes, kind="stable")
-    codes, examples = codes[order], examples[order]
-    for start, stop in pairwise(np.flatnonzero(np.diff(codes, prepend=-1, append=-1)).tolist()):
-        yield int(codes[start]), examples[start:stop]
+def _form(examples: Examples) -> list[Any]:
+    """What examples must share to be concatenated without changing a number."""
+    return [array if array is None else (array.dtype, array.shape[1:]) for array in examples.arrays()]
+
+
+def _copied(examples: Examples) -> Examples:
+    """Examples in NumPy arrays whose memory no one else uses: whoever gives batches may use theirs again."""
+    return examples.with_arrays([None if array is None else array.copy() for array in examples.arrays()])

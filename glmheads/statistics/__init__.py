@@ -1,7 +1,6 @@
 """The record of sufficient statistics: `Statistic` computes a `State` from examples, `Statistics` holds them all."""
 
-from glmheads.statistics.measurement import Measurement
-from glmheads.statistics.record import Statistics
+from glmheads.statistics.record import Measurement, Statistics
 from glmheads.statistics.states import Ranking, State, Sums
 from glmheads.statistics.statistic import (
     BinnedStatistic,

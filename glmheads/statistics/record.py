@@ -1,4 +1,4 @@
-"""`Statistics`: the record of sufficient statistics.
+"""`Statistics`: the record of sufficient statistics; `Measurement`, the kernel that computes it.
 
     statistics(batch_1 followed by batch_2) == statistics(batch_1) + statistics(batch_2)
 
@@ -8,26 +8,26 @@ A record holds one state per statistic, by name, and `+` adds state by state.
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from glmheads import archive, backends
 from glmheads.backends import Array
 from glmheads.display import html_table, place
+from glmheads.families import Family
+from glmheads.inputs import Examples
 from glmheads.kernels.reductions import Pair
-from glmheads.statistics.states import Ranking, State, Sums, kept
-from glmheads.statistics.statistic import Means, Validity
-
-__all__ = ["Statistics"]
+from glmheads.statistics.states import Form, Ranking, State, Sums, convert, kept
+from glmheads.statistics.statistic import BinnedStatistic, Means, Statistic, Validity, histograms
 
 _FORMAT = "glmheads.Statistics"
 _VERSION = 3
 
-
-Form = tuple[str, tuple[tuple[str, tuple[int, ...]], ...] | None]
-"""A state's name, and the keys and shapes of its sums, or None for a `Ranking`."""
+Forms: TypeAlias = tuple[tuple[str, Form], ...]
+"""The states' names and forms."""
 
 
 class Statistics:
@@ -56,28 +56,13 @@ class Statistics:
     # The sums of all states lie end to end in two arrays, their high and their low parts: two records are added by a
     # handful of operations, however many states they have.
 
-    config: str
-    _forms: tuple[Form, ...]
-    _sums: tuple[Array, ...]
-    _rankings: tuple[Ranking, ...]
-
     def __init__(self, config: str, states: Mapping[str, State]) -> None:
-        forms: list[Form] = []
-        pairs: list[Pair] = []
-        rankings: list[Ranking] = []
-        for name, state in states.items():
-            if isinstance(state, Sums):
-                pairs.extend(state.values.values())
-                forms.append((name, tuple((key, tuple(pair.hi.shape)) for key, pair in state.values.items())))
-            else:
-                assert isinstance(state, Ranking)
-                rankings.append(state)
-                forms.append((name, None))
-        self._set(config, tuple(forms), _pack(pairs) if pairs else (), rankings)
+        forms = tuple((name, state.form) for name, state in states.items())
+        pairs = [pair for state in states.values() if isinstance(state, Sums) for pair in state.values.values()]
+        rankings = [state for state in states.values() if isinstance(state, Ranking)]
+        self._set(config, forms, _pack(pairs) if pairs else (), rankings)
 
-    def _set(
-        self, config: str, forms: tuple[Form, ...], sums: Sequence[Array], rankings: Iterable[Ranking]
-    ) -> "Statistics":
+    def _set(self, config: str, forms: Forms, sums: Sequence[Array], rankings: Iterable[Ranking]) -> "Statistics":
         self.config, self._forms, self._sums, self._rankings = config, forms, tuple(sums), tuple(rankings)
         backends.register_pytree(Statistics)
         return self
@@ -117,33 +102,28 @@ class Statistics:
         backend = backends.of(arrays[0])
         if backend.is_concrete(arrays[0]):
             means = self.states.get(Means.name)
-            if isinstance(means, Sums):
-                shown["weight"] = _number(means["weight"])
-            bad = {key: _number(count) for key, count in self.invalid.items()}
-            shown.update({f"invalid {key}": count for key, count in bad.items() if count != "0"})
+            numbers = {"weight": means["weight"]} if isinstance(means, Sums) else {}
+            numbers |= {f"invalid {key}": count for key, count in self.invalid.items() if count != 0}
+            shown |= {name: f"{float(backend.detach(number)):.12g}" for name, number in numbers.items()}
         return shown
 
     @property
     def states(self) -> Mapping[str, State]:
         """The states by name."""
-        if not self._forms:
-            return MappingProxyType({})
-        return kept(self, "_states", self._unpacked)
+        found: Mapping[str, State] = MappingProxyType({})
+        return kept(self, "_states", self.any_array, self._unpacked) if self._forms else found
 
     def _unpacked(self) -> Mapping[str, State]:
         found: dict[str, State] = {}
-        rankings = iter(self._rankings)
-        at = 0
-        for name, shapes in self._forms:
-            if shapes is None:
-                found[name] = next(rankings)
-                continue
-            sums: dict[str, Pair] = {}
-            for key, shape in shapes:
-                size = math.prod(shape)
-                sums[key] = Pair(*(_unpack(array, at, size, shape) for array in self._sums))
-                at += size
-            found[name] = Sums(sums)
+        rankings, start = iter(self._rankings), 0
+        for name, form in self._forms:
+            sums = {}
+            for key, shape in () if form is None else form:
+                stop = start + math.prod(shape)
+                # Under a transformation that has mapped over records, the arrays have axes in front.
+                both = (backends.of(a).xp.reshape(a[..., start:stop], (*a.shape[:-1], *shape)) for a in self._sums)
+                sums[key], start = Pair(*both), stop
+            found[name] = next(rankings) if form is None else Sums(sums)
         return MappingProxyType(found)
 
     # Adding
@@ -170,7 +150,7 @@ class Statistics:
             if left._forms == right._forms:
                 sums = Pair(*left._sums) + Pair(*right._sums) if left._sums else ()
                 return left._with(sums, (a + b for a, b in zip(left._rankings, right._rankings, strict=True)))
-            states = dict(left.states)
+            states: dict[str, Any] = dict(left.states)
             for name, state in right.states.items():
                 states[name] = states[name] + state if name in states else state
         return Statistics(self.config, states)
@@ -193,7 +173,7 @@ class Statistics:
         """All arrays of the record, in a fixed order."""
         return [*self._sums, *(state.array for state in self._rankings)]
 
-    def structure(self) -> tuple[str, tuple[Form, ...]]:
+    def structure(self) -> tuple[str, Forms]:
         """What the record is beside its arrays: hashable, as a JAX pytree needs."""
         return self.config, self._forms
 
@@ -202,10 +182,8 @@ class Statistics:
         """The record of this structure, as it is or read from JSON, that holds these arrays."""
         config, forms = structure
         if not isinstance(forms, tuple):
-            forms = tuple(
-                (name, shapes and tuple((key, tuple(shape)) for key, shape in shapes)) for name, shapes in forms
-            )
-        count = len(arrays) - sum(shapes is None for _, shapes in forms)
+            forms = tuple((name, form and tuple((key, tuple(shape)) for key, shape in form)) for name, form in forms)
+        count = len(arrays) - sum(form is None for _, form in forms)
         return cls.__new__(cls)._set(config, forms, arrays[:count], [Ranking(slots) for slots in arrays[count:]])
 
     def map(self, function: Callable[[Array], Array]) -> "Statistics":
@@ -214,9 +192,7 @@ class Statistics:
 
     def detach(self) -> "Statistics":
         """The record without the graph that autograd would keep alive with it."""
-        if not self._forms or not self.backend.has_autograd:
-            return self
-        return self.map(lambda array: backends.of(array).detach(array))
+        return self.map(self.backend.detach) if self._forms and self.backend.has_autograd else self
 
     @property
     def invalid(self) -> dict[str, Array]:
@@ -228,7 +204,7 @@ class Statistics:
         state = self.states.get(Validity.name)
         if not isinstance(state, Sums):
             return {key: np.asarray(0.0) for key in keys}
-        return dict(kept(state, "_counts", lambda: {key: state[key] for key in keys}))
+        return dict(kept(state, "_counts", state.values[keys[0]].hi, lambda: {key: state[key] for key in keys}))
 
     # Moving
 
@@ -273,10 +249,10 @@ class Statistics:
             device = None if device is None else backend.find_device(device)
         here = self._on_host()
         probe = backend.from_numpy(np.zeros(1, dtype=np.float32), device)
-        double = backend.accumulation_dtype(backend.device(probe)) == backend.xp.float64
-        dtype = np.dtype(np.float64 if double else np.float32)
-        states = {name: state.converted(dtype) for name, state in here.states.items()}
-        return Statistics(self.config, states).map(lambda array: backend.from_numpy(array, device))
+        dtype = np.float64 if backend.accumulation_dtype(backend.device(probe)) == backend.xp.float64 else np.float32
+        sums = convert(Pair(*here._sums), dtype) if here._sums else ()
+        here = here._with(sums, (state.converted(dtype) for state in here._rankings))
+        return here.map(lambda array: backend.from_numpy(array, device))
 
     # Saving
 
@@ -289,8 +265,7 @@ class Statistics:
             A path without an ending gets .npz.
         """
         here = self._on_host()
-        fields = {"format": _FORMAT, "version": _VERSION, "structure": here.structure()}
-        archive.write(file, fields, here.arrays())
+        archive.write(file, {"format": _FORMAT, "version": _VERSION, "structure": here.structure()}, here.arrays())
 
     @classmethod
     def load(cls, file: archive.File) -> "Statistics":
@@ -310,17 +285,63 @@ class Statistics:
         return record
 
 
+@dataclass(frozen=True)
+class Measurement:
+    """Computes all statistics of a head, for ``engine.run``.
+
+    Attributes
+    ----------
+    config : str
+        That of the records.
+    family : Family
+        Whose losses and predictions are measured, where the examples do not hold others.
+    statistics : tuple of Statistic
+    """
+
+    config: str
+    family: Family
+    statistics: tuple[Statistic, ...]
+
+    @backends.once
+    def is_safe(self) -> bool:
+        """Whether nothing can fail on validated examples, so that they may be measured later."""
+        return self.family.portable and all(statistic.is_safe for statistic in self.statistics)
+
+    @property
+    def elementwise(self) -> bool:
+        """As the family is."""
+        return self.family.elementwise
+
+    portable: ClassVar[bool] = True
+    """Losses and predictions of a family that is not portable are computed before."""
+
+    def __call__(self, examples: Examples) -> tuple[Statistics, None]:
+        labels, logits, weights, losses, predictions = examples.arrays()
+        if losses is None and predictions is None:
+            losses, predictions = self.family.loss_and_mean(labels, logits)
+        elif losses is None:
+            losses = self.family.loss(labels, logits)
+        elif predictions is None:
+            predictions = self.family.inverse_link(logits)
+        xp, shape = examples.backend.xp, examples.logits.shape
+        if self.elementwise and weights is not None and weights.shape != shape:
+            weights = xp.broadcast_to(weights, shape)
+        if not self.elementwise:
+            losses = xp.reshape(losses, (-1, 1))
+        examples = examples.with_arrays([labels, logits, weights, losses, predictions])
+        examples = examples.flattened(elementwise=self.elementwise)
+        binned = tuple(each for each in self.statistics if isinstance(each, BinnedStatistic))
+        joint = histograms(binned, examples) if binned else {}
+        states = {each.name: joint.get(each.name) or each.state(examples) for each in self.statistics}
+        return Statistics(self.config, states), None
+
+
 def _head_of(config: str) -> str:
     """The name of the head's class; what is no head's configuration, as it is."""
     try:
         return str(json.loads(config)["head"])
     except (ValueError, KeyError, TypeError):
         return config
-
-
-def _number(array: Array) -> str:
-    backend = backends.of(array)
-    return f"{float(backend.to_numpy(backend.detach(array))):.12g}"
 
 
 def _pack(pairs: Sequence[Pair]) -> Pair:
@@ -334,11 +355,6 @@ def _pack(pairs: Sequence[Pair]) -> Pair:
     if all(pair.is_plain for pair in pairs):
         return Pair(hi, xp.zeros_like(hi))
     return Pair(hi, xp.concat([flat(pair.arrays()[1]) for pair in pairs]))
-
-
-def _unpack(array: Array, at: int, size: int, shape: tuple[int, ...]) -> Array:
-    # Under a transformation that has mapped over records, the array has axes in front.
-    return backends.of(array).xp.reshape(array[..., at : at + size], (*array.shape[:-1], *shape))
 
 
 def _in_one_library(left: Statistics, right: Statistics) -> tuple[Statistics, Statistics]:
@@ -361,6 +377,5 @@ def _in_one_library(left: Statistics, right: Statistics) -> tuple[Statistics, St
                 f"the {name} record is of {backend.name} on {backend.device(array)} and the other of another library: "
                 "move one with Statistics.to(library, device)"
             )
-    if theirs.is_lazy(other) and not ours.is_lazy(one):
-        return left.to(theirs.xp), right
-    return left, right.to(ours.xp)
+    to_theirs = theirs.is_lazy(other) and not ours.is_lazy(one)
+    return (left.to(theirs.xp), right) if to_theirs else (left, right.to(ours.xp))

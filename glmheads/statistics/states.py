@@ -3,9 +3,10 @@
 There are two kinds: `Sums`, arrays that are added (means, counts, histograms), and `Ranking`, a summary of the scores.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -14,50 +15,26 @@ from glmheads.backends import Array
 from glmheads.kernels import curves, ranking
 from glmheads.kernels.reductions import Pair, value
 
-__all__ = ["Area", "Ranking", "State", "Sums", "kept"]
-
 T = TypeVar("T")
+
+Form: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...] | None
+"""The keys and shapes of a state's sums, or None for a `Ranking`."""
 
 Area = Callable[[curves.ClassWeights], Array]
 """An area under a curve as a function of class weights by score."""
 
 
-def kept(owner: Any, name: str, compute: Callable[[], T]) -> T:
-    """``compute()``, which `owner` keeps, unless it is traced: the owner may be read again under another trace."""
-    kept: dict[str, T] = owner.__dict__
+def kept(owner: Any, name: str, array: Array, compute: Callable[[], T]) -> T:
+    """``compute()``, which `owner` keeps, unless what is computed of its `array` is traced now: the owner may be read
+    again under another trace.
+    """
+    kept: dict[str, T] = vars(owner)
     if name in kept:
         return kept[name]
     value = compute()
-    if not any(backends.of(array).is_traced(array) for array in _arrays_in(value)):
+    if not backends.of(array).is_traced(array + 0):
         kept[name] = value
     return value
-
-
-def _arrays_in(value: Any) -> Iterator[Array]:
-    if isinstance(value, (Mapping, list, tuple)):
-        for each in value.values() if isinstance(value, Mapping) else value:
-            yield from _arrays_in(each)
-    elif isinstance(value, Sums):
-        yield from _arrays_in(value.values)
-    elif isinstance(value, Ranking):
-        yield value.slots
-    elif backends.is_array(value):
-        yield value
-
-
-class State(Protocol):
-    """What some metrics need to know of the data: arrays, and how two states are added."""
-
-    def __add__(self, other: Any) -> "State": ...
-
-    def compressed(self) -> "State":
-        """The same within its bound on memory."""
-
-    def fixed_shape(self) -> "State":
-        """The same in the largest shape that it can grow to, which `jax.lax.scan` can carry."""
-
-    def converted(self, dtype: Any) -> "State":
-        """The same in another accumulation dtype; only for a state of NumPy arrays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,20 +43,15 @@ class Sums:
 
     values: Mapping[str, Pair]
 
+    @property
+    def form(self) -> Form:
+        return tuple((key, tuple(pair.hi.shape)) for key, pair in self.values.items())
+
     def __getitem__(self, key: str) -> Array:
         return value(self.values[key])
 
     def __add__(self, other: "Sums") -> "Sums":
         return Sums({key: pair + other.values[key] for key, pair in self.values.items()})
-
-    def compressed(self) -> "Sums":
-        return self
-
-    def fixed_shape(self) -> "Sums":
-        return self
-
-    def converted(self, dtype: Any) -> "Sums":
-        return Sums({key: _convert(pair, dtype) for key, pair in self.values.items()})
 
 
 class Ranking:
@@ -88,6 +60,8 @@ class Ranking:
     Where values are at hand, pieces are joined when they are read, or when they are too many: a stream of small batches
     would copy all its scores for each of them.
     """
+
+    form: Form = None
 
     def __init__(self, *pieces: Array) -> None:
         self._pieces = pieces
@@ -113,24 +87,19 @@ class Ranking:
 
     def __add__(self, other: "Ranking") -> "Ranking":
         both = Ranking(*self._pieces, *other._pieces)
-        count, waiting = both._counts
-        few = len(both._pieces) <= _PIECES and count <= ranking.CAPACITY and waiting <= _WAITING
-        return (
-            both
-            if few and self.backend.dynamic_shapes and self.backend.is_concrete(self._pieces[0])
-            else both._joined()
-        )
+        waiting = sum(piece.shape[1] for piece in both._pieces if ranking.waits(piece))
+        few = len(both._pieces) <= _PIECES and both._count - waiting <= ranking.CAPACITY and waiting <= _WAITING
+        may_wait = few and self.backend.dynamic_shapes and self.backend.is_concrete(self._pieces[0])
+        return both if may_wait else both._joined()
 
     def compressed(self) -> "Ranking":
-        return self if sum(self._counts) <= ranking.CAPACITY else self._joined()
+        """The same within its bound on memory."""
+        return self if self._count <= ranking.CAPACITY else self._joined()
 
     @property
-    def _counts(self) -> tuple[int, int]:
-        """How many slots there are, and how many scores wait."""
-        counts = [0, 0]
-        for piece in self._pieces:
-            counts[ranking.waits(piece)] += piece.shape[1]
-        return counts[0], counts[1]
+    def _count(self) -> int:
+        """How many slots there are, and scores that wait."""
+        return sum(piece.shape[1] for piece in self._pieces)
 
     def _joined(self) -> "Ranking":
         first, *more = self._pieces
@@ -143,25 +112,22 @@ class Ranking:
 
     def area(self, area: Area) -> Array:
         """Lower bound, value and upper bound of an area, shape (3,)."""
-        if area not in _AREAS:
-            return self.call(ranking.areas_with_bounds, shape=(1, 3), areas=(area,))[0, ...]
-        shape = (len(_AREAS), 3)
-        areas: Array = kept(self, "_areas", lambda: self.call(ranking.areas_with_bounds, shape=shape, areas=_AREAS))
-        return areas[_AREAS.index(area), ...]
+        areas = _AREAS if area in _AREAS else (area,)
+        compute = partial(self.call, ranking.areas_with_bounds, shape=(len(areas), 3), areas=areas)
+        found: Array = kept(self, "_areas", self.slots, compute) if area in _AREAS else compute()
+        return found[areas.index(area), ...]
 
     def fixed_shape(self) -> "Ranking":
-        backend = backends.of(self.slots)
-        rows, length = self.slots.shape
-        shape = (ranking.CAPACITY - length,)
-        empty = [
-            backend.xp.full(
-                shape, float("inf") if row < 2 else 0.0, dtype=self.slots.dtype, device=backend.device(self.slots)
-            )
-            for row in range(rows)
-        ]
-        return Ranking(backend.xp.concat([self.slots, backend.xp.stack(empty)], axis=1))
+        """The same in the largest shape that it can grow to, which `jax.lax.scan` can carry."""
+        xp, slots = self.backend.xp, self.slots
+        like = {"dtype": slots.dtype, "device": self.backend.device(slots)}
+        rows, length = slots.shape
+        scores = xp.full((2, ranking.CAPACITY - length), float("inf"), **like)
+        masses = xp.zeros((rows - 2, ranking.CAPACITY - length), **like)
+        return Ranking(xp.concat([slots, xp.concat([scores, masses])], axis=1))
 
     def converted(self, dtype: Any) -> "Ranking":
+        """The same in another accumulation dtype; only for NumPy arrays."""
         if self.slots.dtype == dtype:
             return self
         if dtype == np.float64:
@@ -171,9 +137,12 @@ class Ranking:
             lo, hi = self.slots[:2].astype(np.float32)
         lo = np.where(lo > self.slots[0], np.nextafter(lo, np.float32(-np.inf)), lo)
         hi = np.where(hi < self.slots[1], np.nextafter(hi, np.float32(np.inf)), hi)
-        masses = _convert(Pair(self.slots[2:4], np.zeros_like(self.slots[2:4])), dtype)
+        masses = convert(Pair(self.slots[2:4], np.zeros_like(self.slots[2:4])), dtype)
         return Ranking(np.concatenate([np.stack([lo, hi]), masses.hi, masses.lo]))
 
+
+State: TypeAlias = Sums | Ranking
+"""What some metrics need to know of the data: arrays, and how two states are added."""
 
 _AREAS = (curves.roc_area, curves.precision_recall_area)
 _PIECES = 64
@@ -182,7 +151,7 @@ _WAITING = 2**18
 """Most scores that wait."""
 
 
-def _convert(pair: Pair, dtype: Any) -> Pair:
+def convert(pair: Pair, dtype: Any) -> Pair:
     """A pair of NumPy arrays in another dtype, right to its precision."""
     if pair.hi.dtype == dtype:
         return pair

@@ -15,19 +15,6 @@ from glmheads.kernels.reductions import Pair, segment_total, total
 from glmheads.kernels.thresholds import Confusion, Event
 from glmheads.statistics.states import Area, Ranking, State, Sums, kept
 
-__all__ = [
-    "BinnedStatistic",
-    "Means",
-    "ProbabilityBins",
-    "RankingSummary",
-    "Regularization",
-    "ScoreBuckets",
-    "Statistic",
-    "ThresholdCounts",
-    "Validity",
-    "histograms",
-]
-
 
 class Statistic:
     """How one state is computed from examples. A subclass is a frozen dataclass; its repr tells it from every other.
@@ -71,18 +58,13 @@ class BinnedStatistic(Statistic):
 
 def histograms(statistics: tuple[BinnedStatistic, ...], examples: Examples) -> dict[str, Sums]:
     """The states of binned statistics, by name: ``"bins"``, class weights of shape (2, length), negatives first."""
-    # One histogram over the bins of all takes little longer than one of them, and theirs are its marginals; but in
-    # float32 a histogram is kept in thousands of rows.
-    double = examples.accumulation_dtype == examples.backend.xp.float64
-    if double and math.prod([each.length for each in statistics]) <= examples.logits.shape[0]:
-        return _joint_histogram(statistics, examples)
-    return {name: state for each in statistics for name, state in _joint_histogram((each,), examples).items()}
-
-
-def _joint_histogram(statistics: tuple[BinnedStatistic, ...], examples: Examples) -> dict[str, Sums]:
     xp = examples.backend.xp
     lengths = tuple(each.length for each in statistics)
     length = math.prod(lengths)
+    # One histogram over the bins of all takes little longer than one of them, and theirs are its marginals; but in
+    # float32 a histogram is kept in thousands of rows.
+    if len(statistics) > 1 and (length > examples.logits.shape[0] or examples.accumulation_dtype != xp.float64):
+        return {each.name: each.state(examples) for each in statistics}
     first, *rest = statistics
     bins = first.bins(examples)
     for each in rest:
@@ -96,9 +78,8 @@ def _joint_histogram(statistics: tuple[BinnedStatistic, ...], examples: Examples
     joint = both.map(lambda part: xp.reshape(part, (2, *lengths)))
     if len(statistics) == 1:
         return {first.name: Sums({"bins": joint})}
-    axes = range(1, len(lengths) + 1)
-    others = [tuple(axis for axis in axes if axis != own) for own in axes]
-    marginals = (Pair(xp.sum(joint.hi, axis=rest)) for rest in others)
+    axes = set(range(1, len(lengths) + 1))
+    marginals = (Pair(xp.sum(joint.hi, axis=tuple(axes - {own}))) for own in sorted(axes))
     return {each.name: Sums({"bins": marginal}) for each, marginal in zip(statistics, marginals, strict=True)}
 
 
@@ -112,7 +93,7 @@ class Validity(Statistic, is_safe=True):
         xp = examples.backend.xp
         none = total(examples.labels[:0, ...])
         found = {key: total(xp.astype(mask, xp.float32)) for key, mask in examples.unknown.items()}
-        return Sums({key: found.get(key, none) for key in ("logits", "labels", "weights")})
+        return Sums({"logits": none, "labels": none, "weights": none, **found})
 
 
 @dataclass(frozen=True)
@@ -122,14 +103,9 @@ class Means(Statistic, is_safe=True):
     name: ClassVar[str] = "means"
 
     def state(self, examples: Examples) -> Sums:
-        return Sums(
-            {
-                "loss": examples.total_of(examples.losses),
-                "prediction": examples.total_of(examples.predictions),
-                "label": examples.total_label,
-                "weight": examples.total_weight,
-            }
-        )
+        loss, prediction = examples.total_of(examples.losses), examples.total_of(examples.predictions)
+        label, weight = examples.total_label, examples.total_weight
+        return Sums({"loss": loss, "prediction": prediction, "label": label, "weight": weight})
 
 
 @dataclass(frozen=True)
@@ -153,7 +129,7 @@ class ThresholdCounts(BinnedStatistic, is_safe=True):
     def confusion(self, threshold: float | None, state: Sums) -> Confusion:
         """The confusion weights at one of the thresholds, or for None of the class ids."""
         bins = state.values["bins"]
-        found = kept(state, "_confusions", lambda: thresholds.confusions(bins))
+        found: list[Confusion] = kept(state, "_confusions", bins.hi, lambda: thresholds.confusions(bins))
         return found[[event.threshold for event in self.events].index(threshold)]
 
 
@@ -210,14 +186,10 @@ class ProbabilityBins(Statistic, is_safe=True):
         p = examples.known(examples.predictions)
         bins = calibration.bins(examples.known(examples.logits), p)
         # Class weights of hard labels are as narrow as the labels; their products with probabilities must not be.
-        p = examples.wide(p)
-        weighted = examples.weights is not None
-        return Sums(
-            {
-                "bins": calibration.histogram(bins, positive, negative, p, weighted=weighted),
-                "squared_error": total(examples.weigh((examples.predictions - examples.labels) ** 2)),
-            }
-        )
+        p, weighted = examples.wide(p), examples.weights is not None
+        histogram = calibration.histogram(bins, positive, negative, p, weighted=weighted)
+        squared_error = total(examples.weigh((examples.predictions - examples.labels) ** 2))
+        return Sums({"bins": histogram, "squared_error": squared_error})
 
     def call(self, function: Callable[..., Array], shape: tuple[float, ...], state: Sums) -> Array:
         """A function of the histogram."""
@@ -270,6 +242,5 @@ class Regularization(Statistic, is_safe=True):
     def of_call(self, regularization_loss: Any) -> Sums:
         """The state of one call, with its summed regularization losses, a 0-d array."""
         xp = backends.of(regularization_loss).xp
-        one = xp.ones_like(regularization_loss)
-        sums = {"loss": regularization_loss, "calls": one}
-        return Sums({key: total(xp.reshape(value, (1,))) for key, value in sums.items()})
+        loss = xp.reshape(regularization_loss, (1,))
+        return Sums({"loss": total(loss), "calls": total(xp.ones_like(loss))})
