@@ -15,7 +15,7 @@ class Table(NamedTuple):
     """A table of text, as wide as its header; the first `words` columns hold words, the others numbers."""
 
     header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: list[list[str]]
     words: int = 1
 
     def as_text(self, width: int) -> str:

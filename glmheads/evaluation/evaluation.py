@@ -178,15 +178,10 @@ class Evaluation:
         slices = dict(self.all_slices)
         for key, part in other.all_slices.items():
             slices[key] = slices[key] + part if key in slices else part
-        return Evaluation(
-            self.head,
-            self.statistics + other.statistics,
-            self.count + other.count,
-            self.by,
-            in_order(slices),
-            max(self.min_count, other.min_count),
-            tuple(dict.fromkeys((*self.sources, *other.sources))),
-        )
+        statistics, count = self.statistics + other.statistics, self.count + other.count
+        min_count = max(self.min_count, other.min_count)
+        sources = tuple(dict.fromkeys((*self.sources, *other.sources)))
+        return Evaluation(self.head, statistics, count, self.by, in_order(slices), min_count, sources)
 
     # Saving
 
@@ -201,21 +196,22 @@ class Evaluation:
             A path without an ending gets .npz.
         """
         parts = [self, *self.all_slices.values()]
-        records = [part._on_host for part in parts]
-        forms = [record.structure()[1] for record in records]
-        structures = list(dict.fromkeys(forms))
-        # One array, all of float64: a file of many members is slow. The 0 before each shape is the array's number.
-        arrays = [array.ravel() for record in records for array in record.arrays()]
-        shapes = [[[0, *array.shape] for array in record.arrays()] for record in records]
+        structures: dict[Any, int] = {}
+        records: list[Any] = []
+        arrays = [np.empty(0)]  # all of float64, and written as one: a file of many members is slow
+        for record in (part._on_host for part in parts):
+            structure = structures.setdefault(record.structure()[1], len(structures))
+            records.append([structure, [[0, *array.shape] for array in record.arrays()]])  # 0 is the one array
+            arrays += [array.ravel() for array in record.arrays()]
         try:
             head = self.head.to_dict()
         except (TypeError, ValueError):
             head = None
-        fields = {"format": _FORMAT, "version": _VERSION, "head": head, "config": self.statistics.config}
-        fields |= {"by": self.by, "min_count": self.min_count, "sources": self.sources, "keys": list(self.all_slices)}
-        fields |= {"counts": [part.count for part in parts], "structures": structures}
-        fields |= {"records": [[structures.index(form), its] for form, its in zip(forms, shapes, strict=True)]}
-        archive.write(file, fields, [np.concatenate([np.empty(0), *arrays])])
+        about = {"format": _FORMAT, "version": _VERSION, "head": head, "config": self.statistics.config, "by": self.by}
+        about |= {"min_count": self.min_count, "sources": self.sources}
+        counts, keys = [part.count for part in parts], list(self.all_slices)
+        data = {"structures": list(structures), "keys": keys, "counts": counts, "records": records}
+        archive.write(file, about | data, [np.concatenate(arrays)])
 
     @classmethod
     def load(cls, file: archive.File, head: FamilyHead | None = None) -> "Evaluation":
@@ -294,9 +290,9 @@ class Evaluation:
             return [Table([str(error)], [])]
         if slices:
             table = slice_table(slices[:_MOST_SLICES], self.by, list(slices[0].evaluation.results))
-            more = len(slices) - _MOST_SLICES
-            last = [f"({more:,} more)", *[""] * (len(table.header) - 1)]
-            tables.append(table._replace(rows=[*table.rows, last]) if more > 0 else table)
+            if len(slices) > _MOST_SLICES:
+                table.rows.append([f"({len(slices) - _MOST_SLICES:,} more)", *[""] * (len(table.header) - 1)])
+            tables.append(table)
         return tables
 
     def __repr__(self) -> str:

@@ -164,8 +164,8 @@ class Evaluator:
         self._codes: dict[Key, int] = {}
         self.count = 0
         wanted = (*self._scores, *self._labels, self._weights, *self._by)
-        needed = tuple(dict.fromkeys(name for name in wanted if name is not None))
-        self.columns = None if head.reads_features else needed
+        needed = dict.fromkeys(name for name in wanted if name is not None)
+        self.columns = None if head.reads_features else tuple(needed)
 
     def update(self, batch: Any) -> None:
         """Let it see a batch: see `evaluate`.
@@ -244,9 +244,7 @@ def log_odds(probabilities: Array, weights: Array | None = None) -> Array:
     backend = backends.of(probabilities)
     dtype = backend.accumulation_dtype(backend.device(probabilities))
     p = backend.xp.astype(probabilities, dtype, copy=False)
-    outside = (p < 0) | (p > 1)
-    if weights is not None:
-        outside = outside & (weights != 0)
+    outside = ((p < 0) | (p > 1)) & (True if weights is None else weights != 0)
     if backend.is_concrete(outside) and bool(backend.xp.any(outside)):
         flat, where = backend.to_numpy(p).ravel(), np.flatnonzero(backend.to_numpy(outside))
         shown = ", ".join([f"{flat[i]:g} at {i}" for i in where[:SHOWN]] + ["..."] * (len(where) > SHOWN))
