@@ -15,8 +15,6 @@ from glmheads.cli.report import Report
 from glmheads.cli.saved import load, with_min_count
 from glmheads.cli.sources import DataFormat, Source
 
-__all__ = ["METRICS", "SEVERAL", "evaluate"]
-
 _ALWAYS, _ALL = (gh.BinaryClassHead(extra_metrics=extra).metrics() for extra in (None, "all"))
 METRICS = (*(key for key in _ALL if key not in _ALWAYS), "all")
 """What `--metrics` takes."""

@@ -11,8 +11,6 @@ from glmheads.cli.output import Outputs
 from glmheads.cli.report import Report
 from glmheads.cli.saved import load, with_min_count
 
-__all__ = ["merge"]
-
 
 def merge(
     files: Annotated[list[Path], options.file_argument("What glmheads evaluate --save wrote; patterns in quotes.")],
@@ -68,14 +66,12 @@ def _check_same(first: gh.Evaluation, second: gh.Evaluation) -> None:
     """Refuse to compare models on different data."""
     if first.head != second.head:
         raise UsageError(f"the two models are of different heads, {first.head!r} and {second.head!r}")
-    one, other = (
-        (evaluation.by, evaluation.count, evaluation.min_count, _counts(evaluation)) for evaluation in (first, second)
-    )
-    if one != other:
+    if _shape(first) != _shape(second):
         raise UsageError(
             f"the two models are not of the same data: {first.count:,} and {second.count:,} examples, or other slices"
         )
 
 
-def _counts(evaluation: gh.Evaluation) -> dict[gh.evaluation.Key, int]:
-    return {key: part.count for key, part in evaluation.all_slices.items()}
+def _shape(evaluation: gh.Evaluation) -> tuple[object, ...]:
+    counts = {key: part.count for key, part in evaluation.all_slices.items()}
+    return evaluation.by, evaluation.count, evaluation.min_count, counts

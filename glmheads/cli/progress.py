@@ -13,8 +13,6 @@ from glmheads.cli.errors import printable
 from glmheads.cli.readers import Chunk
 from glmheads.cli.sources import Source
 
-__all__ = ["Read", "reading"]
-
 Read = Callable[[Source, Sequence[str], Collection[str]], Iterator[Chunk]]
 """`readers.read`"""
 

@@ -23,8 +23,6 @@ import pyarrow.parquet
 from glmheads.cli.errors import DataError, named
 from glmheads.cli.sources import PIPE, DataFormat, Source
 
-__all__ = ["ROWS", "Chunk", "read"]
-
 ROWS = 65_536
 """Most rows of a batch."""
 _BLOCK = 1 << 20  # bytes of a text file read at once; pyarrow holds some 32 blocks of CSV, and no row may be longer
@@ -213,16 +211,14 @@ def _csv_batches(source: Source, columns: Sequence[str], sparse: Collection[str]
     if not names:
         raise DataError(f"{source}: is empty")
     _check_columns(source, names, columns)
-    row = 0
+    types, row = dict.fromkeys(columns, pa.binary()), 0
     try:
         batches = pa.csv.open_csv(
             pa.PythonFile(file, "r"),
             # one thread, which knows the row; reading is not slower, since blocks come in order anyway
             read_options=pa.csv.ReadOptions(use_threads=False, block_size=_BLOCK),
             parse_options=pa.csv.ParseOptions(delimiter=source.delimiter, newlines_in_values=True),
-            convert_options=pa.csv.ConvertOptions(
-                include_columns=columns, column_types={column: pa.binary() for column in columns}
-            ),
+            convert_options=pa.csv.ConvertOptions(include_columns=columns, column_types=types),
         )
         for batch in batches:
             row += batch.num_rows
@@ -231,13 +227,11 @@ def _csv_batches(source: Source, columns: Sequence[str], sparse: Collection[str]
         length = _WRONG_LENGTH.search(str(error))
         if length:
             number, expected, count, text = length.groups()
-            raise DataError(
-                f"{source}, row {int(number) - 1}: has {count} columns, not {expected}: {reprlib.repr(text)}"
-            ) from error
+            where = f"{source}, row {int(number) - 1}"
+            raise DataError(f"{where}: has {count} columns, not {expected}: {reprlib.repr(text)}") from error
         if "straddl" in str(error):
-            raise DataError(
-                f"{source}: a row after row {row} has more than {_BLOCK:,} bytes; is a quote open?"
-            ) from error
+            long = f"a row after row {row} has more than {_BLOCK:,} bytes"
+            raise DataError(f"{source}: {long}; is a quote open?") from error
         raise
 
 
@@ -302,13 +296,11 @@ def _objects(source: Source, block: bytes, row: int, columns: Sequence[str]) -> 
         table.validate(full=True)
         # an object that spans lines, or two on one, would shift the numbers of the rows
         if table.num_rows == sum(1 for line in block.splitlines() if line.strip()):
-            return pa.RecordBatch.from_arrays(
-                [pa.concat_arrays(table.column(name).chunks) for name in columns], list(columns)
-            )
+            arrays = [pa.concat_arrays(table.column(name).chunks) for name in columns]
+            return pa.RecordBatch.from_arrays(arrays, list(columns))
     objects = [_object(source, line, row + i) for i, line in enumerate(filter(bytes.strip, block.split(b"\n")))]
-    return pa.RecordBatch.from_arrays(
-        [_array([value.get(name) for value in objects]) for name in columns], list(columns)
-    )
+    arrays = [_array([value.get(name) for value in objects]) for name in columns]
+    return pa.RecordBatch.from_arrays(arrays, list(columns))
 
 
 def _object(source: Source, line: bytes, row: int) -> dict[str, Any]:

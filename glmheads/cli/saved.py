@@ -8,8 +8,6 @@ from pathlib import Path
 import glmheads as gh
 from glmheads.cli.errors import DataError, UsageError, named
 
-__all__ = ["load", "with_min_count"]
-
 
 def load(path: Path, head: gh.FamilyHead | None = None) -> gh.Evaluation:
     """A saved evaluation.

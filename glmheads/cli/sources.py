@@ -10,8 +10,6 @@ from pathlib import Path
 
 from glmheads.cli.errors import DataError, UsageError, named
 
-__all__ = ["PIPE", "DataFormat", "Source", "find", "matching", "refuse_twice"]
-
 PIPE = "-"
 """The argument that is the standard input, and the identity of all pipes."""
 
