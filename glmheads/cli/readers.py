@@ -11,7 +11,7 @@ import re
 import reprlib
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,11 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from glmheads.cli.errors import DataError, named
+from glmheads.cli.errors import DataError, named, printable
 from glmheads.cli.sources import PIPE, DataFormat, Source
 
 ROWS = 65_536
@@ -77,6 +80,38 @@ def read(source: Source, columns: Sequence[str], sparse: Collection[str] = ()) -
             raise DataError(f"{source}: has changed while it was read: evaluate a copy")
     if row == 1 and not source.may_be_empty:
         raise DataError(f"{source}: is empty: it has no rows")
+
+
+class _Rate(ProgressColumn):
+    """Rows a second since the start."""
+
+    def render(self, task: Task) -> Text:
+        rows, seconds = task.fields["rows"], task.finished_time or task.elapsed
+        return Text(f"{rows / seconds:,.0f} rows/s" if rows and seconds else "")
+
+
+@contextmanager
+def reading(sources: Sequence[Source]) -> Iterator[Callable[[Source, Sequence[str], Collection[str]], Iterator[Chunk]]]:
+    """`read`, which shows on a terminal how much of all sources it has read, how fast, and the time left."""
+    sizes = [source.size for source in sources]
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    text, rate, left = TextColumn("{task.description}", markup=False), _Rate(), TimeRemainingColumn()
+    columns = (text, BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rows]:,} rows"), rate, left)
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    with progress if sys.stderr.isatty() else nullcontext():
+        task = progress.add_task("", total=total, rows=0)
+        before = rows = 0
+
+        def shown(source: Source, columns: Sequence[str], sparse: Collection[str]) -> Iterator[Chunk]:
+            nonlocal before, rows
+            name = printable(source.path.name, 40)
+            for chunk in read(source, columns, sparse):
+                yield chunk
+                rows += chunk.rows.num_rows
+                progress.update(task, description=name, completed=before + chunk.position, rows=rows)
+            before += source.size or 0
+
+        yield shown
 
 
 def _rebatched(batches: _Batches) -> _Batches:

@@ -267,7 +267,7 @@ class Evaluation:
         content: dict[str, Any] = {**self._numbers(), "by": list(self.by), "sources": list(self.sources)}
         if self.by:
             slices = [
-                {"key": dict(zip(self.by, key, strict=True)), **part._numbers()} for key, part in self.slices.items()
+                {"key": group.key, **group.evaluation._numbers()} for group in groups(self) if group.kind == "slice"
             ]
             other = self.other and {"slices": len(self.other.all_slices), **self.other._numbers()}
             content |= {"min_count": self.min_count, "slices": slices, "other": other}

@@ -40,17 +40,15 @@ def factorize(columns: list[tuple[str, Any]], count: int) -> tuple[list[Key], np
     codes = np.zeros(count, dtype=np.int64)
     for name, column in columns:
         try:
-            value_codes, values = _encoded(column)
+            more, values = _encoded(column)
         except (TypeError, NotImplementedError) as error:
             raise TypeError(f"by column {name!r} must hold words or numbers: {error}") from error
-        if value_codes.shape != (count,):
-            raise ValueError(
-                f"by column {name!r} must have a value for each of {count} examples, not {value_codes.shape}"
-            )
+        if more.shape != (count,):
+            raise ValueError(f"by column {name!r} must have a value for each of {count} examples, not {more.shape}")
         own: dict[Any, int] = {}
         # The code -1 finds the last position, that of None. Different values may be one in a key, as NaN and null are.
         own_codes = np.asarray([own.setdefault(_key_value(value), len(own)) for value in (*values, None)])
-        combined, codes = np.unique(codes * len(own) + own_codes[value_codes], return_inverse=True)
+        combined, codes = np.unique(codes * len(own) + own_codes[more], return_inverse=True)
         own_values = list(own)
         keys = [(*keys[i // len(own)], own_values[i % len(own)]) for i in combined.tolist()]
     return keys, codes

@@ -29,23 +29,18 @@ class Group(NamedTuple):
 
     @property
     def rows(self) -> dict[str, Row]:
-        """The rows by metric."""
+        """The rows by metric; their weight is None where the statistics don't have it."""
         evaluation, rows = self.evaluation, {}
-        of_group = {"interval_lower": None, "interval_upper": None, "count": evaluation.count, "weight": self._weight}
+        means: Any = evaluation._on_host.states.get("means")
+        weight = None if means is None else float(means["weight"]) / evaluation.head.logits_dimension
+        if evaluation.head.weight_column is None:
+            weight = float(evaluation.count)
+        of_group = {"interval_lower": None, "interval_upper": None, "count": evaluation.count, "weight": weight}
         for metric, value in evaluation.results.items():
             lower, upper = evaluation.bounds.get(metric, (None, None))
             of_metric = {"metric": metric, "value": value, "lower_bound": lower, "upper_bound": upper}
             rows[metric] = {"slice": dict(self.key), **of_metric, **of_group}
         return rows
-
-    @property
-    def _weight(self) -> float | None:
-        """The total weight of the examples; None where the statistics don't have it."""
-        evaluation = self.evaluation
-        if evaluation.head.weight_column is None:
-            return float(evaluation.count)
-        means: Any = evaluation._on_host.states.get("means")
-        return None if means is None else float(means["weight"]) / evaluation.head.logits_dimension
 
 
 def groups(evaluation: "Evaluation") -> Iterator[Group]:
