@@ -201,8 +201,9 @@ class Evaluation:
         arrays = [np.empty(0)]  # all of float64, and written as one: a file of many members is slow
         for record in (part._on_host for part in parts):
             structure = structures.setdefault(record.structure()[1], len(structures))
-            records.append([structure, [[0, *array.shape] for array in record.arrays()]])  # 0 is the one array
-            arrays += [array.ravel() for array in record.arrays()]
+            own = record.arrays()
+            records.append([structure, [[0, *array.shape] for array in own]])  # 0 is the number of the one array
+            arrays += [array.ravel() for array in own]
         try:
             head = self.head.to_dict()
         except (TypeError, ValueError):
@@ -266,9 +267,8 @@ class Evaluation:
         """
         content: dict[str, Any] = {**self._numbers(), "by": list(self.by), "sources": list(self.sources)}
         if self.by:
-            slices = [
-                {"key": group.key, **group.evaluation._numbers()} for group in groups(self) if group.kind == "slice"
-            ]
+            keyed = ((dict(zip(self.by, key, strict=True)), part) for key, part in self.slices.items())
+            slices = [{"key": key, **part._numbers()} for key, part in keyed]
             other = self.other and {"slices": len(self.other.all_slices), **self.other._numbers()}
             content |= {"min_count": self.min_count, "slices": slices, "other": other}
         return content
@@ -312,12 +312,13 @@ _OF_GLMHEADS = {f"glmheads.{name}" for name in (*heads.__all__, "NumericColumn")
 
 def _records(fields: dict[str, Any], arrays: list[np.ndarray[Any, Any]]) -> Iterator[Statistics]:
     """The records of a file, checked: that of all examples, and that of each slice."""
-    rest = arrays[0] if arrays else np.empty(0)
+    flat, at = arrays[0] if arrays else np.empty(0), 0
     for index, forms in fields["records"]:
-        shapes = [shape for _, *shape in forms]
-        *pieces, rest = np.split(rest, np.cumsum([math.prod(shape) for shape in shapes], dtype=np.intp))
-        shaped = [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
-        record = Statistics.from_arrays((fields["config"], fields["structures"][index]), shaped)
+        pieces = []
+        for _, *shape in forms:
+            start, at = at, at + math.prod(shape)
+            pieces.append(flat[start:at].reshape(shape))
+        record = Statistics.from_arrays((fields["config"], fields["structures"][index]), pieces)
         _ = record.states  # checks it
         yield record
 
