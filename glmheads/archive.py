@@ -12,8 +12,6 @@ from typing import IO, Any
 
 import numpy as np
 
-__all__ = ["File", "read", "write"]
-
 File = str | PathLike[str] | IO[bytes]
 """A path, or a binary file that is open."""
 
@@ -58,17 +56,12 @@ def read(file: File, format_: str, version: int, noun: str) -> tuple[dict[str, A
     with opened as stream:
         try:
             with np.load(stream, allow_pickle=False) as content:
-                header = str(content["header"])
-                digest = str(content["digest"])
-                count = len(content.files) - 2
-                arrays = [content[f"array_{index}"] for index in range(count)]
+                header, digest = str(content["header"]), str(content["digest"])
+                arrays = [content[f"array_{index}"] for index in range(len(content.files) - 2)]
+            fields = json.loads(header)
+            found_format, found_version = fields["format"], fields["version"]
         except Exception as error:  # zipfile, zlib, NumPy and the tokenizer that it reads headers with have many
             raise ValueError(f"{label} is not a file of {noun}, or is damaged: {error}") from error
-    try:
-        fields = json.loads(header)
-        found_format, found_version = fields["format"], fields["version"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{label} is not a file of {noun}: its header is {header!r}") from error
     if found_format != format_:
         raise ValueError(f"{label} is not a file of {noun}: its format is {found_format!r}")
     if found_version != version:

@@ -10,14 +10,12 @@ from typing import Any, NamedTuple
 from glmheads import backends
 from glmheads.backends import Array
 
-__all__ = ["Table", "html_table", "number", "place", "qualified_name"]
-
 
 class Table(NamedTuple):
     """A table of text, as wide as its header; the first `words` columns hold words, the others numbers."""
 
     header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: list[list[str]]
     words: int = 1
 
     def as_text(self, width: int) -> str:
@@ -34,12 +32,9 @@ class Table(NamedTuple):
 
     def as_html(self) -> str:
         """The table as HTML, with everything in it escaped."""
-        rows = [_html_row("th", self.header), *(_html_row("td", row) for row in self.rows)]
-        return f"<table>{''.join(rows)}</table>"
-
-
-def _html_row(tag: str, cells: Sequence[str]) -> str:
-    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+        lines = [("th", self.header), *(("td", row) for row in self.rows)]
+        rows = ["".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) for tag, cells in lines]
+        return f"<table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table>"
 
 
 def html_table(title: str, rows: Mapping[str, str]) -> str:
@@ -55,10 +50,8 @@ def place(array: Array) -> str:
     """The library of an array and its device, or that it has no values yet."""
     backend = backends.of(array)
     library = str(backend.xp.__name__).removeprefix("array_api_compat.")
-    if backend.is_traced(array):
-        return f"{library}, traced"
-    if backend.is_lazy(array):
-        return f"{library}, lazy"
+    if backend.is_traced(array) or backend.is_lazy(array):
+        return f"{library}, {'traced' if backend.is_traced(array) else 'lazy'}"
     return f"{library} on {backend.device(array)}"
 
 

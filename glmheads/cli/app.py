@@ -11,8 +11,6 @@ from glmheads.cli.errors import DataError, printable
 from glmheads.cli.evaluate import SEVERAL, evaluate
 from glmheads.cli.merge import merge
 
-__all__ = ["app", "run"]
-
 
 class _Command(TyperCommand):
     """A command whose options in `SEVERAL` may be followed by several values: ``--by country device``.

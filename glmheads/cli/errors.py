@@ -8,8 +8,6 @@ from contextlib import contextmanager
 import pyarrow as pa
 import typer
 
-__all__ = ["DataError", "UsageError", "named", "printable"]
-
 
 class DataError(ValueError):
     """What is wrong with a file, in one line that names it."""

@@ -10,12 +10,9 @@ from glmheads.cli import options, sources
 from glmheads.cli.errors import DataError, UsageError
 from glmheads.cli.examples import Columns, Models
 from glmheads.cli.output import Outputs
-from glmheads.cli.progress import reading
+from glmheads.cli.readers import reading
 from glmheads.cli.report import Report
-from glmheads.cli.saved import load, with_min_count
 from glmheads.cli.sources import DataFormat, Source
-
-__all__ = ["METRICS", "SEVERAL", "evaluate"]
 
 _ALWAYS, _ALL = (gh.BinaryClassHead(extra_metrics=extra).metrics() for extra in (None, "all"))
 METRICS = (*(key for key in _ALL if key not in _ALWAYS), "all")
@@ -119,7 +116,7 @@ def evaluate(
         for path, evaluation in zip(resume, saved, strict=True):
             sources.refuse_twice([*new, *((identity, str(path)) for identity in evaluation.sources)])
         sources.refuse_twice(new)
-    evaluations = with_min_count(_evaluate(model, columns, inputs, saved), min_count)
+    evaluations = sources.with_min_count(_evaluate(model, columns, inputs, saved), min_count)
     outputs.write(Report(head, columns.scores, evaluations))
 
 
@@ -164,7 +161,7 @@ def _resumed(paths: Sequence[Path], model: gh.FamilyHead, columns: Columns) -> l
             f"--resume is given {len(paths)} times for {len(columns.scores)} models; there is a file for each model, "
             "as with --save"
         )
-    saved = [load(path, model) for path in paths]
+    saved = [sources.load(path, model) for path in paths]
     for path, evaluation in zip(paths, saved, strict=True):
         if evaluation.by != columns.by:
             names = " ".join(evaluation.by)

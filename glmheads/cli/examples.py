@@ -16,8 +16,6 @@ from glmheads.cli.sources import DataFormat
 from glmheads.evaluation import Evaluation, Evaluator
 from glmheads.heads import FamilyHead
 
-__all__ = ["MOST_SLICES", "Columns", "Models"]
-
 MOST_SLICES = 20_000
 """The most slices of a model, each of which takes memory."""
 

@@ -9,9 +9,6 @@ from glmheads.cli import options, sources
 from glmheads.cli.errors import DataError, UsageError
 from glmheads.cli.output import Outputs
 from glmheads.cli.report import Report
-from glmheads.cli.saved import load, with_min_count
-
-__all__ = ["merge"]
 
 
 def merge(
@@ -39,7 +36,7 @@ def merge(
     groups = [[path for argument in group for path in sources.matching(argument)] for group in given]
     outputs = Outputs(format_, output, save, report)
     outputs.check(len(groups), [path for group in groups for path in group])
-    merged = with_min_count([_sum(group, again) for group in groups], min_count)
+    merged = sources.with_min_count([_sum(group, again) for group in groups], min_count)
     if len(merged) == 2:
         _check_same(*merged)
     names = tuple(" ".join(map(str, group)) for group in given)
@@ -48,10 +45,10 @@ def merge(
 
 def _sum(paths: Sequence[Path], again: bool) -> gh.Evaluation:
     first, *others = paths
-    total = load(first)
+    total = sources.load(first)
     seen = [(source, str(first)) for source in total.sources]
     for path in others:
-        more = load(path)
+        more = sources.load(path)
         if more.head != total.head:
             raise DataError(f"{path}: is of {more.head!r}, and {first} of {total.head!r}; only one head's add up")
         seen += [(source, str(path)) for source in more.sources]
@@ -68,14 +65,12 @@ def _check_same(first: gh.Evaluation, second: gh.Evaluation) -> None:
     """Refuse to compare models on different data."""
     if first.head != second.head:
         raise UsageError(f"the two models are of different heads, {first.head!r} and {second.head!r}")
-    one, other = (
-        (evaluation.by, evaluation.count, evaluation.min_count, _counts(evaluation)) for evaluation in (first, second)
-    )
-    if one != other:
+    if _shape(first) != _shape(second):
         raise UsageError(
             f"the two models are not of the same data: {first.count:,} and {second.count:,} examples, or other slices"
         )
 
 
-def _counts(evaluation: gh.Evaluation) -> dict[gh.evaluation.Key, int]:
-    return {key: part.count for key, part in evaluation.all_slices.items()}
+def _shape(evaluation: gh.Evaluation) -> tuple[object, ...]:
+    counts = {key: part.count for key, part in evaluation.all_slices.items()}
+    return evaluation.by, evaluation.count, evaluation.min_count, counts

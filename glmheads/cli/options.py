@@ -8,8 +8,6 @@ import typer
 
 import glmheads as gh
 
-__all__ = ["HEADS", "FormatName", "HeadName", "data", "file_argument", "head_name", "model", "pieces", "results"]
-
 HeadName = Literal["binary", "logistic", "regression", "poisson"]
 FormatName = Literal["table", "markdown", "json", "csv"]
 

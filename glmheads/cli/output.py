@@ -14,8 +14,6 @@ from pathlib import Path
 from glmheads.cli.errors import DataError, UsageError, named
 from glmheads.cli.report import FORMATS, Report
 
-__all__ = ["Outputs"]
-
 
 @dataclass(frozen=True)
 class Outputs:

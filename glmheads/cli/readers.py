@@ -11,7 +11,7 @@ import re
 import reprlib
 import sys
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +19,12 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from glmheads.cli.errors import DataError, named
+from glmheads.cli.errors import DataError, named, printable
 from glmheads.cli.sources import PIPE, DataFormat, Source
-
-__all__ = ["ROWS", "Chunk", "read"]
 
 ROWS = 65_536
 """Most rows of a batch."""
@@ -79,6 +80,38 @@ def read(source: Source, columns: Sequence[str], sparse: Collection[str] = ()) -
             raise DataError(f"{source}: has changed while it was read: evaluate a copy")
     if row == 1 and not source.may_be_empty:
         raise DataError(f"{source}: is empty: it has no rows")
+
+
+class _Rate(ProgressColumn):
+    """Rows a second since the start."""
+
+    def render(self, task: Task) -> Text:
+        rows, seconds = task.fields["rows"], task.finished_time or task.elapsed
+        return Text(f"{rows / seconds:,.0f} rows/s" if rows and seconds else "")
+
+
+@contextmanager
+def reading(sources: Sequence[Source]) -> Iterator[Callable[[Source, Sequence[str], Collection[str]], Iterator[Chunk]]]:
+    """`read`, which shows on a terminal how much of all sources it has read, how fast, and the time left."""
+    sizes = [source.size for source in sources]
+    total = None if None in sizes else sum(size or 0 for size in sizes)
+    text, rate, left = TextColumn("{task.description}", markup=False), _Rate(), TimeRemainingColumn()
+    columns = (text, BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[rows]:,} rows"), rate, left)
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    with progress if sys.stderr.isatty() else nullcontext():
+        task = progress.add_task("", total=total, rows=0)
+        before = rows = 0
+
+        def shown(source: Source, columns: Sequence[str], sparse: Collection[str]) -> Iterator[Chunk]:
+            nonlocal before, rows
+            name = printable(source.path.name, 40)
+            for chunk in read(source, columns, sparse):
+                yield chunk
+                rows += chunk.rows.num_rows
+                progress.update(task, description=name, completed=before + chunk.position, rows=rows)
+            before += source.size or 0
+
+        yield shown
 
 
 def _rebatched(batches: _Batches) -> _Batches:
@@ -213,16 +246,14 @@ def _csv_batches(source: Source, columns: Sequence[str], sparse: Collection[str]
     if not names:
         raise DataError(f"{source}: is empty")
     _check_columns(source, names, columns)
-    row = 0
+    types, row = dict.fromkeys(columns, pa.binary()), 0
     try:
         batches = pa.csv.open_csv(
             pa.PythonFile(file, "r"),
             # one thread, which knows the row; reading is not slower, since blocks come in order anyway
             read_options=pa.csv.ReadOptions(use_threads=False, block_size=_BLOCK),
             parse_options=pa.csv.ParseOptions(delimiter=source.delimiter, newlines_in_values=True),
-            convert_options=pa.csv.ConvertOptions(
-                include_columns=columns, column_types={column: pa.binary() for column in columns}
-            ),
+            convert_options=pa.csv.ConvertOptions(include_columns=columns, column_types=types),
         )
         for batch in batches:
             row += batch.num_rows
@@ -231,13 +262,11 @@ def _csv_batches(source: Source, columns: Sequence[str], sparse: Collection[str]
         length = _WRONG_LENGTH.search(str(error))
         if length:
             number, expected, count, text = length.groups()
-            raise DataError(
-                f"{source}, row {int(number) - 1}: has {count} columns, not {expected}: {reprlib.repr(text)}"
-            ) from error
+            where = f"{source}, row {int(number) - 1}"
+            raise DataError(f"{where}: has {count} columns, not {expected}: {reprlib.repr(text)}") from error
         if "straddl" in str(error):
-            raise DataError(
-                f"{source}: a row after row {row} has more than {_BLOCK:,} bytes; is a quote open?"
-            ) from error
+            long = f"a row after row {row} has more than {_BLOCK:,} bytes"
+            raise DataError(f"{source}: {long}; is a quote open?") from error
         raise
 
 
@@ -302,13 +331,11 @@ def _objects(source: Source, block: bytes, row: int, columns: Sequence[str]) -> 
         table.validate(full=True)
         # an object that spans lines, or two on one, would shift the numbers of the rows
         if table.num_rows == sum(1 for line in block.splitlines() if line.strip()):
-            return pa.RecordBatch.from_arrays(
-                [pa.concat_arrays(table.column(name).chunks) for name in columns], list(columns)
-            )
+            arrays = [pa.concat_arrays(table.column(name).chunks) for name in columns]
+            return pa.RecordBatch.from_arrays(arrays, list(columns))
     objects = [_object(source, line, row + i) for i, line in enumerate(filter(bytes.strip, block.split(b"\n")))]
-    return pa.RecordBatch.from_arrays(
-        [_array([value.get(name) for value in objects]) for name in columns], list(columns)
-    )
+    arrays = [_array([value.get(name) for value in objects]) for name in columns]
+    return pa.RecordBatch.from_arrays(arrays, list(columns))
 
 
 def _object(source: Source, line: bytes, row: int) -> dict[str, Any]:

@@ -22,8 +22,6 @@ from glmheads.evaluation import Evaluation
 from glmheads.evaluation.rows import Group, Row, groups, number_cells, slice_table
 from glmheads.names import MetricKeys
 
-__all__ = ["FORMATS", "Report", "as_csv", "as_json", "as_markdown", "as_table"]
-
 _WIDE = 160  # columns, where no terminal limits them
 _LONGEST = 40  # characters of a name or a value in a table
 

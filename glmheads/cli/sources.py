@@ -1,6 +1,7 @@
-"""The files that a command reads: from arguments that name files, directories, patterns and pipes."""
+"""The files that a command reads, from arguments that name files, directories, patterns and pipes; what is saved."""
 
 import glob
+import io
 import os
 import stat
 from collections.abc import Iterator, Sequence
@@ -8,9 +9,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
+import glmheads as gh
 from glmheads.cli.errors import DataError, UsageError, named
-
-__all__ = ["PIPE", "DataFormat", "Source", "find", "matching", "refuse_twice"]
 
 PIPE = "-"
 """The argument that is the standard input, and the identity of all pipes."""
@@ -184,3 +184,42 @@ def refuse_twice(identities: Sequence[tuple[str, str]]) -> None:
             places = f"in {where} twice" if seen[identity] == where else f"in {seen[identity]} and in {where}"
             raise UsageError(f"{identity} would be counted twice, it is {places}; if that is meant, give --again")
         seen[identity] = where
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Saved evaluations
+
+
+def load(path: Path, head: gh.FamilyHead | None = None) -> gh.Evaluation:
+    """A saved evaluation.
+
+    Raises
+    ------
+    DataError
+        If it can't be read, or is of another head.
+    """
+    with named(path):
+        content = path.read_bytes()
+    if not content.startswith(b"PK"):
+        raise DataError(f"{path}: is not a file that --save wrote")
+    file = io.BytesIO(content)
+    file.name = str(path)  # for the message of an error
+    try:
+        return gh.Evaluation.load(file, head)
+    except (ValueError, RecursionError) as error:
+        raise DataError(str(error)) from error
+
+
+def with_min_count(evaluations: Sequence[gh.Evaluation], min_count: int | None) -> tuple[gh.Evaluation, ...]:
+    """The evaluations with another `min_count`, if one is given.
+
+    Raises
+    ------
+    UsageError
+        If there are no slices.
+    """
+    if min_count is None:
+        return tuple(evaluations)
+    if not evaluations[0].by:
+        raise UsageError("--min-count is for slices, and there are none: give --by")
+    return tuple(replace(evaluation, min_count=min_count) for evaluation in evaluations)

@@ -1,7 +1,7 @@
 """A head over tables and streams of batches, for all examples and for slices, in one pass.
 
-``evaluator`` reads and measures, ``evaluation`` holds the results, ``rows`` makes rows and tables of them, ``tables``
-and ``keys`` read columns.
+``evaluator`` reads and measures, ``evaluation`` holds the results, ``rows`` makes rows and tables of them, ``keys``
+reads the columns of slices.
 """
 
 from glmheads.evaluation.evaluation import Evaluation

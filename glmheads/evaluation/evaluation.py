@@ -19,8 +19,6 @@ from glmheads.statistics import Statistics
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-__all__ = ["Evaluation"]
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Evaluation:
@@ -94,14 +92,6 @@ class Evaluation:
         return self.statistics.to("numpy")
 
     @property
-    def _weight(self) -> float | None:
-        """The total weight of the examples; None where the statistics don't have it."""
-        if self.head.weight_column is None:
-            return float(self.count)
-        means: Any = self._on_host.states.get("means")
-        return None if means is None else float(means["weight"]) / self.head.logits_dimension
-
-    @property
     def slices(self) -> dict[Key, "Evaluation"]:
         """The slices of at least `min_count` examples by key, in order: numbers before words, missing values last."""
         return {key: part for key, part in self.all_slices.items() if part.count >= self.min_count}
@@ -160,12 +150,13 @@ class Evaluation:
         except ImportError as error:
             raise ImportError("Evaluation.to_pandas needs pandas: pip install pandas") from error
         rows = self.rows()
-        fields = [field for field in rows[0] if field != "slice"]
-        names = [f"slice.{name}" if name in fields else name for name in self.by]
-        keys = ([row["slice"].get(name, "(all)") for name in self.by] for row in rows)
-        cells = [[*key, *(row[field] for field in fields)] for key, row in zip(keys, rows, strict=True)]
-        floats = dict.fromkeys((field for field in fields if field not in ("metric", "count")), float)
-        return pandas.DataFrame(cells, columns=[*names, *fields]).astype(floats)
+        keys = [row.pop("slice") for row in rows]
+        floats = dict.fromkeys(rows[0].keys() - {"metric", "count"}, float)
+        frame = pandas.DataFrame(rows).astype(floats)
+        for position, name in enumerate(self.by):
+            title = f"slice.{name}" if name in rows[0] else name
+            frame.insert(position, title, [key.get(name, "(all)") for key in keys], allow_duplicates=True)
+        return frame
 
     # Adding
 
@@ -187,15 +178,10 @@ class Evaluation:
         slices = dict(self.all_slices)
         for key, part in other.all_slices.items():
             slices[key] = slices[key] + part if key in slices else part
-        return Evaluation(
-            self.head,
-            self.statistics + other.statistics,
-            self.count + other.count,
-            self.by,
-            in_order(slices),
-            max(self.min_count, other.min_count),
-            tuple(dict.fromkeys((*self.sources, *other.sources))),
-        )
+        statistics, count = self.statistics + other.statistics, self.count + other.count
+        min_count = max(self.min_count, other.min_count)
+        sources = tuple(dict.fromkeys((*self.sources, *other.sources)))
+        return Evaluation(self.head, statistics, count, self.by, in_order(slices), min_count, sources)
 
     # Saving
 
@@ -209,33 +195,24 @@ class Evaluation:
         file : path or binary file
             A path without an ending gets .npz.
         """
-        evaluations = [self, *self.all_slices.values()]
-        records = [evaluation._on_host for evaluation in evaluations]
-        forms = [record.structure()[1] for record in records]
-        arrays = [record.arrays() for record in records]
-        structures = list(dict.fromkeys(forms))
-        flat: dict[str, list[np.ndarray[Any, Any]]] = {}  # one array for each dtype: many members make a slow file
-        for array in (array for group in arrays for array in group):
-            flat.setdefault(array.dtype.str, []).append(array.ravel())
-        dtypes = list(flat)
-        fields = {
-            "format": _FORMAT,
-            "version": _VERSION,
-            "head": _to_dict(self.head),
-            "config": self.statistics.config,
-            "by": self.by,
-            "min_count": self.min_count,
-            "sources": self.sources,
-            "dtypes": dtypes,
-            "structures": structures,
-            "keys": list(self.all_slices),
-            "counts": [evaluation.count for evaluation in evaluations],
-            "records": [
-                [structures.index(form), [[dtypes.index(array.dtype.str), *array.shape] for array in group]]
-                for form, group in zip(forms, arrays, strict=True)
-            ],
-        }
-        archive.write(file, fields, [np.concatenate(pieces, dtype=np.dtype(dtype)) for dtype, pieces in flat.items()])
+        parts = [self, *self.all_slices.values()]
+        structures: dict[Any, int] = {}
+        records: list[Any] = []
+        arrays = [np.empty(0)]  # all of float64, and written as one: a file of many members is slow
+        for record in (part._on_host for part in parts):
+            structure = structures.setdefault(record.structure()[1], len(structures))
+            own = record.arrays()
+            records.append([structure, [[0, *array.shape] for array in own]])  # 0 is the number of the one array
+            arrays += [array.ravel() for array in own]
+        try:
+            head = self.head.to_dict()
+        except (TypeError, ValueError):
+            head = None
+        about = {"format": _FORMAT, "version": _VERSION, "head": head, "config": self.statistics.config, "by": self.by}
+        about |= {"min_count": self.min_count, "sources": self.sources}
+        counts, keys = [part.count for part in parts], list(self.all_slices)
+        data = {"structures": list(structures), "keys": keys, "counts": counts, "records": records}
+        archive.write(file, about | data, [np.concatenate(arrays)])
 
     @classmethod
     def load(cls, file: archive.File, head: FamilyHead | None = None) -> "Evaluation":
@@ -257,43 +234,24 @@ class Evaluation:
         """
         if not (head is None or isinstance(head, FamilyHead)):
             raise TypeError(f"head must be the Head that made the evaluation, or one like it. Given type: {type(head)}")
-        fields, flat = archive.read(file, _FORMAT, _VERSION, noun="a glmheads evaluation")
+        fields, arrays = archive.read(file, _FORMAT, _VERSION, noun="a glmheads evaluation")
         label = getattr(file, "name", file)
         saved_head = fields.get("head")
         if head is None:
             head = _from_dict(label, saved_head)
         if fields.get("config") != head.empty().config:
-            raise ValueError(
-                f"{label} is of a differently configured head: it is of {saved_head or fields.get('config')}, this "
-                f"head is {head!r}"
-            )
+            it_is_of = saved_head or fields.get("config")
+            raise ValueError(f"{label} is of a differently configured head: it is of {it_is_of}, this head is {head!r}")
         try:
-            return cls._from_fields(head, fields, flat)
+            evaluations = [cls(head, *both) for both in zip(_records(fields, arrays), fields["counts"], strict=True)]
+            by, keys = tuple(fields["by"]), [tuple(key) for key in fields["keys"]]
+            if any(len(key) != len(by) or any(isinstance(value, (list, dict)) for value in key) for key in keys):
+                raise ValueError("a key of a slice must have a value for each column")
+            slices = dict(zip(keys, evaluations[1:], strict=True))
+            sources = tuple(fields["sources"])
+            return replace(evaluations[0], by=by, all_slices=slices, min_count=fields["min_count"], sources=sources)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
             raise ValueError(f"{label} is not a file of a glmheads evaluation, or is damaged: {error}") from error
-
-    @classmethod
-    def _from_fields(cls, head: FamilyHead, fields: dict[str, Any], flat: list[np.ndarray[Any, Any]]) -> "Evaluation":
-        used = [0] * len(flat)
-
-        def take(dtype: int, *shape: int) -> np.ndarray[Any, Any]:
-            start = used[dtype]
-            used[dtype] += math.prod(shape)
-            return flat[dtype][start : used[dtype]].reshape(shape)
-
-        structures = fields["structures"]
-        records = [
-            Statistics.from_arrays((fields["config"], structures[index]), [take(*form) for form in forms])
-            for index, forms in fields["records"]
-        ]
-        _ = [record.states for record in records]  # checks them
-        whole, *evaluations = [cls(head, *both) for both in zip(records, fields["counts"], strict=True)]
-        by, keys = tuple(fields["by"]), [tuple(key) for key in fields["keys"]]
-        if any(len(key) != len(by) or any(isinstance(value, (list, dict)) for value in key) for key in keys):
-            raise ValueError("a key of a slice must have a value for each column")
-        slices = dict(zip(keys, evaluations, strict=True))
-        sources = tuple(fields["sources"])
-        return replace(whole, by=by, all_slices=slices, min_count=fields["min_count"], sources=sources)
 
     # Showing
 
@@ -309,12 +267,10 @@ class Evaluation:
         """
         content: dict[str, Any] = {**self._numbers(), "by": list(self.by), "sources": list(self.sources)}
         if self.by:
-            content["min_count"] = self.min_count
-            content["slices"] = [
-                {"key": dict(zip(self.by, key, strict=True)), **part._numbers()} for key, part in self.slices.items()
-            ]
-            other = self.other
-            content["other"] = None if other is None else {"slices": len(other.all_slices), **other._numbers()}
+            keyed = ((dict(zip(self.by, key, strict=True)), part) for key, part in self.slices.items())
+            slices = [{"key": key, **part._numbers()} for key, part in keyed]
+            other = self.other and {"slices": len(self.other.all_slices), **self.other._numbers()}
+            content |= {"min_count": self.min_count, "slices": slices, "other": other}
         return content
 
     def _numbers(self) -> dict[str, Any]:
@@ -335,8 +291,7 @@ class Evaluation:
         if slices:
             table = slice_table(slices[:_MOST_SLICES], self.by, list(slices[0].evaluation.results))
             if len(slices) > _MOST_SLICES:
-                more = [f"({len(slices) - _MOST_SLICES:,} more)", *[""] * (len(table.header) - 1)]
-                table = table._replace(rows=[*table.rows, more])
+                table.rows.append([f"({len(slices) - _MOST_SLICES:,} more)", *[""] * (len(table.header) - 1)])
             tables.append(table)
         return tables
 
@@ -355,12 +310,17 @@ _OF_GLMHEADS = {f"glmheads.{name}" for name in (*heads.__all__, "NumericColumn")
 """What a file may name: making it runs no code but glmheads' own."""
 
 
-def _to_dict(head: FamilyHead) -> dict[str, Any] | None:
-    """The configuration of the head; None where it can't be written."""
-    try:
-        return head.to_dict()
-    except (TypeError, ValueError):
-        return None
+def _records(fields: dict[str, Any], arrays: list[np.ndarray[Any, Any]]) -> Iterator[Statistics]:
+    """The records of a file, checked: that of all examples, and that of each slice."""
+    flat, at = arrays[0] if arrays else np.empty(0), 0
+    for index, forms in fields["records"]:
+        pieces = []
+        for _, *shape in forms:
+            start, at = at, at + math.prod(shape)
+            pieces.append(flat[start:at].reshape(shape))
+        record = Statistics.from_arrays((fields["config"], fields["structures"][index]), pieces)
+        _ = record.states  # checks it
+        yield record
 
 
 def _from_dict(label: Any, config: Any) -> FamilyHead:
@@ -383,6 +343,7 @@ def _imports(config: Any) -> Iterator[str]:
     """The names that ``Head.from_dict`` would import."""
     if isinstance(config, dict):
         yield from (str(config[key]) for key in ("class", "function") if key in config)
-    if isinstance(config, (dict, list)):
-        for element in config.values() if isinstance(config, dict) else config:
+        config = list(config.values())
+    if isinstance(config, list):
+        for element in config:
             yield from _imports(element)

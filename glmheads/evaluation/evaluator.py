@@ -16,12 +16,10 @@ from glmheads.evaluation.evaluation import Evaluation
 from glmheads.evaluation.keys import Key, factorize, in_order
 from glmheads.families import BERNOULLI
 from glmheads.heads import FamilyHead
-from glmheads.inputs import Examples, NumericColumn, as_logits, as_weights
+from glmheads.inputs import NumericColumn, as_logits, as_weights
 from glmheads.inputs.arrays import SHOWN, as_array, to_host
 from glmheads.inputs.tables import batches, column, column_names, is_table, names
 from glmheads.kernels.links import logit
-
-__all__ = ["Evaluator", "evaluate", "log_odds"]
 
 
 def evaluate(
@@ -90,13 +88,7 @@ def evaluate(
     {('a',): 1.0, ('b',): 0.5}
     """
     evaluator = Evaluator(
-        head,
-        logits=logits,
-        probabilities=probabilities,
-        labels=labels,
-        weights=weights,
-        by=by,
-        min_count=min_count,
+        head, logits=logits, probabilities=probabilities, labels=labels, weights=weights, by=by, min_count=min_count
     )
     for index, batch in enumerate(batches(data, evaluator.columns)):
         try:
@@ -161,9 +153,8 @@ class Evaluator:
             )
         self._head = head
         self._scale = "logits" if probabilities is None else "probabilities"
-        self._scores = names(
-            self._scale, next((given for given in (logits, probabilities) if given is not None), "logits")
-        )
+        scores = logits if probabilities is None else probabilities
+        self._scores = names(self._scale, "logits" if scores is None else scores)
         self._labels = names("labels", labels)
         self._weights = self._weight_key if weights is None else names("weights", weights)[0]
         self._by = () if by is None else names("by", by)
@@ -172,10 +163,9 @@ class Evaluator:
         self._slices = SliceAccumulator(head.measurement)
         self._codes: dict[Key, int] = {}
         self.count = 0
-        self.columns: tuple[str, ...] | None = None
-        if not head.reads_features:
-            wanted = (*self._scores, *self._labels, *(() if self._weights is None else (self._weights,)), *self._by)
-            self.columns = tuple(dict.fromkeys(wanted))
+        wanted = (*self._scores, *self._labels, self._weights, *self._by)
+        needed = dict.fromkeys(name for name in wanted if name is not None)
+        self.columns = None if head.reads_features else tuple(needed)
 
     def update(self, batch: Any) -> None:
         """Let it see a batch: see `evaluate`.
@@ -197,8 +187,10 @@ class Evaluator:
         keys, codes = factorize([(name, column(given, name)) for name in self._by], count)
         examples = self._head.accumulate(self._whole, labels, logits, features, regularization_losses)
         if self._by:
-            own = np.asarray([self._codes.setdefault(key, len(self._codes)) for key in keys], dtype=np.int64)
-            self._slices.add(_on_host(examples), own[codes])
+            own = [self._codes.setdefault(key, len(self._codes)) for key in keys]
+            examples = examples.detached()
+            on_host = examples.with_arrays([None if array is None else to_host(array) for array in examples.arrays()])
+            self._slices.add(on_host.validated(), np.asarray(own, dtype=np.int64)[codes])
         self.count += count
 
     @property
@@ -214,38 +206,31 @@ class Evaluator:
 
     def _examples(self, batch: Any) -> tuple[Any, Any, Any, Any]:
         """Labels, logits or probabilities, features and regularization losses."""
-        if isinstance(batch, Mapping) and self._is_of_arguments(batch):
-            return (batch["labels"], batch["logits"], batch.get("features"), batch.get("regularization_losses"))
+        arguments = {"labels", "logits", "features", "regularization_losses"}
+        if (
+            isinstance(batch, Mapping)
+            and {"labels", "logits"} <= set(batch) <= arguments
+            and (set(batch) & {"features", "regularization_losses"}) - set(self.columns or ())
+        ):
+            return batch["labels"], batch["logits"], batch.get("features"), batch.get("regularization_losses")
         if is_table(batch):
             return self._read("labels", batch, self._labels), self._read(self._scale, batch, self._scores), batch, None
         if isinstance(batch, (tuple, list)) and 2 <= len(batch) <= 4 and self._scale == "logits":
-            labels, logits, features, regularization_losses = (*batch, None, None)[:4]
-            return labels, logits, features, regularization_losses
+            labels, logits, *more = batch
+            return labels, logits, *more, *[None] * (2 - len(more))
         raise TypeError(
             "a batch must be a table, a mapping of columns or, without probabilities, a tuple (labels, logits[, "
             f"features[, regularization_losses]]). Given type: {type(batch)}"
         )
-
-    def _is_of_arguments(self, batch: Mapping[str, Any]) -> bool:
-        """Whether a mapping has the arguments of ``Head.statistics``, not columns."""
-        more = {"features", "regularization_losses"} & set(batch) - set(self.columns or ())
-        return bool(more) and {"labels", "logits"} <= set(batch) <= {"labels", "logits", *more}
 
     def _read(self, argument: str, batch: Any, names: tuple[str, ...]) -> Any:
         """Columns as one array; what one column of labels holds, words perhaps, as it is."""
         if argument == "labels" and len(names) == 1:
             return column(batch, names[0])
         arrays = [as_array(f"{argument} (column {name})", column(batch, name)) for name in names]
-        xp = backends.of(arrays[0]).xp
         if len(arrays) > 1:
-            return xp.stack(arrays, axis=-1)
-        return xp.reshape(arrays[0], (-1, 1)) if len(arrays[0].shape) == 1 else arrays[0]
-
-
-def _on_host(examples: Examples) -> Examples:
-    """Validated examples in NumPy arrays."""
-    detached = examples.detached()
-    return detached.with_arrays([None if array is None else to_host(array) for array in detached.arrays()]).validated()
+            return backends.of(arrays[0]).xp.stack(arrays, axis=-1)
+        return arrays[0][:, None] if arrays[0].ndim == 1 else arrays[0]
 
 
 def log_odds(probabilities: Array, weights: Array | None = None) -> Array:
@@ -257,16 +242,13 @@ def log_odds(probabilities: Array, weights: Array | None = None) -> Array:
         If a probability at hand is not from 0 to 1 and its weight is not 0; elsewhere its logit is NaN.
     """
     backend = backends.of(probabilities)
-    xp = backend.xp
-    p = xp.astype(probabilities, backend.accumulation_dtype(backend.device(probabilities)), copy=False)
-    outside = (p < 0) | (p > 1)
-    if weights is not None:
-        outside = outside & (weights != 0)
-    if backend.is_concrete(outside) and bool(xp.any(outside)):
-        flat, where = backend.to_numpy(p).ravel(), np.flatnonzero(backend.to_numpy(outside).ravel())
-        shown = ", ".join(f"{flat[i]:g} at {i}" for i in where[:SHOWN])
+    dtype = backend.accumulation_dtype(backend.device(probabilities))
+    p = backend.xp.astype(probabilities, dtype, copy=False)
+    outside = ((p < 0) | (p > 1)) & (True if weights is None else weights != 0)
+    if backend.is_concrete(outside) and bool(backend.xp.any(outside)):
+        flat, where = backend.to_numpy(p).ravel(), np.flatnonzero(backend.to_numpy(outside))
+        shown = ", ".join([f"{flat[i]:g} at {i}" for i in where[:SHOWN]] + ["..."] * (len(where) > SHOWN))
         raise ValueError(
-            f"probabilities must be in [0, 1]; {len(where)} of {len(flat)} are not: {shown}"
-            f"{', ...' if len(where) > SHOWN else ''}. Are they logits?"
+            f"probabilities must be in [0, 1]; {len(where)} of {len(flat)} are not: {shown}. Are they logits?"
         )
     return logit(p)

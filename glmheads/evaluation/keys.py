@@ -8,8 +8,6 @@ import numpy as np
 
 from glmheads.inputs.arrays import to_host
 
-__all__ = ["Key", "factorize", "in_order", "key_text"]
-
 Key = tuple[str | int | float | bool | None, ...]
 """The key of a slice: its value of each column, None where the value is missing."""
 
@@ -41,24 +39,19 @@ def factorize(columns: list[tuple[str, Any]], count: int) -> tuple[list[Key], np
     keys: list[Key] = [()]
     codes = np.zeros(count, dtype=np.int64)
     for name, column in columns:
-        values, more = _factorize_one(name, column)
+        try:
+            more, values = _encoded(column)
+        except (TypeError, NotImplementedError) as error:
+            raise TypeError(f"by column {name!r} must hold words or numbers: {error}") from error
         if more.shape != (count,):
             raise ValueError(f"by column {name!r} must have a value for each of {count} examples, not {more.shape}")
-        combined, codes = np.unique(codes * max(1, len(values)) + more, return_inverse=True)
-        keys = [(*keys[i // len(values)], values[i % len(values)]) for i in combined.tolist()]
+        own: dict[Any, int] = {}
+        # The code -1 finds the last position, that of None. Different values may be one in a key, as NaN and null are.
+        own_codes = np.asarray([own.setdefault(_key_value(value), len(own)) for value in (*values, None)])
+        combined, codes = np.unique(codes * len(own) + own_codes[more], return_inverse=True)
+        own_values = list(own)
+        keys = [(*keys[i // len(own)], own_values[i % len(own)]) for i in combined.tolist()]
     return keys, codes
-
-
-def _factorize_one(name: str, column: Any) -> tuple[list[Any], np.ndarray[Any, Any]]:
-    """The values of a column as they stand in keys, and for each row the position of its value."""
-    try:
-        codes, values = _encoded(column)
-    except (TypeError, NotImplementedError) as error:
-        raise TypeError(f"by column {name!r} must hold words or numbers: {error}") from error
-    positions: dict[Any, int] = {}
-    # The code -1 finds the last position, that of None. Different values may be one in a key, as NaN and null are.
-    key_codes = [positions.setdefault(_key_value(value), len(positions)) for value in (*values, None)]
-    return list(positions), np.asarray(key_codes, dtype=np.int64)[codes]
 
 
 def _encoded(column: Any) -> tuple[np.ndarray[Any, Any], Sequence[Any]]:
@@ -77,10 +70,8 @@ def _encoded(column: Any) -> tuple[np.ndarray[Any, Any], Sequence[Any]]:
         if array.dtype.kind in "biuf":
             values, codes = np.unique(array, return_inverse=True)
             return codes, values.tolist()
-        if array.dtype.kind in "mM":
-            missing, array = np.isnat(array), array.astype(str).astype(object)
-            array[missing] = None
-        rows = array.tolist()
+        is_time = array.dtype.kind in "mM"
+        rows = (np.where(np.isnat(array), np.asarray(None), array.astype(str)) if is_time else array).tolist()
     positions = {value: position for position, value in enumerate(dict.fromkeys(rows))}
     return np.fromiter(map(positions.__getitem__, rows), dtype=np.int64, count=len(rows)), list(positions)
 
@@ -91,7 +82,7 @@ def _key_value(value: Any) -> str | int | float | bool | None:
         value = float(value) if isinstance(value, np.floating) else value.item()
     if isinstance(value, bytes):
         return value.decode(errors="backslashreplace")
-    if value is None or isinstance(value, (str, bool, int)):
+    if value is None or isinstance(value, (str, int)):
         return value
     if isinstance(value, float):
         return None if math.isnan(value) else value + 0.0  # −0 is 0

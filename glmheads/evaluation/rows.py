@@ -13,8 +13,6 @@ from glmheads.evaluation.keys import key_text
 if TYPE_CHECKING:
     from glmheads.evaluation.evaluation import Evaluation
 
-__all__ = ["Group", "Row", "groups", "metric_table", "number_cells", "slice_table"]
-
 Row = dict[str, Any]
 """A metric of a group: see ``Evaluation.rows``."""
 
@@ -31,12 +29,15 @@ class Group(NamedTuple):
 
     @property
     def rows(self) -> dict[str, Row]:
-        """The rows by metric."""
-        rows: dict[str, Row] = {}
-        of_group: Row = {"interval_lower": None, "interval_upper": None}
-        of_group |= {"count": self.evaluation.count, "weight": self.evaluation._weight}
-        for metric, value in self.evaluation.results.items():
-            lower, upper = self.evaluation.bounds.get(metric, (None, None))
+        """The rows by metric; their weight is None where the statistics don't have it."""
+        evaluation, rows = self.evaluation, {}
+        means: Any = evaluation._on_host.states.get("means")
+        weight = None if means is None else float(means["weight"]) / evaluation.head.logits_dimension
+        if evaluation.head.weight_column is None:
+            weight = float(evaluation.count)
+        of_group = {"interval_lower": None, "interval_upper": None, "count": evaluation.count, "weight": weight}
+        for metric, value in evaluation.results.items():
+            lower, upper = evaluation.bounds.get(metric, (None, None))
             of_metric = {"metric": metric, "value": value, "lower_bound": lower, "upper_bound": upper}
             rows[metric] = {"slice": dict(self.key), **of_metric, **of_group}
         return rows
@@ -70,7 +71,6 @@ def slice_table(selected: Iterable[Group], by: Sequence[str], metrics: Sequence[
     """A line for each group: the values of `by`, the number of examples, and the metrics in the given order."""
     lines = []
     for group in selected:
-        results = group.evaluation.results
-        numbers = [number(results.get(metric), **style) for metric in metrics]
+        numbers = [number(group.evaluation.results.get(metric), **style) for metric in metrics]
         lines.append([*group.cells, f"{group.evaluation.count:,}", *numbers])
     return Table([*by, "examples", *metrics], lines, words=len(by))

@@ -10,8 +10,6 @@ from glmheads.statistics import Statistics
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["Floats", "Scale", "bad_values", "frame", "muted", "new_axes", "note", "percent", "set_limits", "set_scale"]
-
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Scale = Literal["probability", "log-odds"]
 

@@ -12,8 +12,6 @@ import numpy as np
 from glmheads.heads import FamilyHead
 from glmheads.statistics import Ranking, RankingSummary, Statistics
 
-__all__ = ["Band", "Curve", "precision_recall_curve", "roc_curve"]
-
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 _STEP = 1 / 100

@@ -10,8 +10,6 @@ from glmheads.statistics import Statistics
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["precision_recall", "roc"]
-
 _LEAST_RECALL = 0.02
 """The recall from which on the axis of the precision holds the whole curve."""
 

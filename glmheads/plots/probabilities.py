@@ -12,8 +12,6 @@ from glmheads.statistics import Statistics
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["calibration", "is_of_rare_events", "scores"]
-
 _EQUAL_EDGES = np.arange(16) / 15
 """The edges of the groups over which the expected calibration error is defined."""
 _QUANTILE = 1.959963984540054

@@ -14,8 +14,6 @@ from glmheads.plots.axes import frame, muted, new_axes, note
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["largest", "slices"]
-
 _LONGEST = 28
 """Characters of a slice's name."""
 _AREAS = (MetricKeys.AUC, MetricKeys.AUC_PR)

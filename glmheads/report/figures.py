@@ -11,8 +11,6 @@ from matplotlib import rc_context, rcdefaults, rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["svg"]
-
 _COLORS = {
     "--ink": "#010203",
     "--muted": "#010204",
@@ -67,9 +65,8 @@ def svg(name: str, draw: Callable[[Axes], object], *, title: str, about: str, si
     view = re.search(r'viewBox="([^"]*)"', drawn)
     assert view is not None
     body = drawn[drawn.index(">") + 1 : drawn.rindex("</svg>")]
-    body = re.sub(r"<style.*?</style>", "", body, flags=re.DOTALL)  # it would be the whole page's
-    body = re.sub(r"<metadata.*?</metadata>", "", body, flags=re.DOTALL)
-    body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
+    # The style would be the whole page's.
+    body = re.sub(r"<style.*?</style>|<metadata.*?</metadata>|<!--.*?-->", "", body, flags=re.DOTALL)
     body = re.sub(r'<g id="[^"]*"', "<g", body)  # the same in every figure, and nothing refers to them
     body = re.sub(r"font: ([\d.]+px) 'DejaVu Sans'", r"font-size: \1", body)
     body = re.sub(r'(?<= d=")[^"]*', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), body)

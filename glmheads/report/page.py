@@ -18,8 +18,6 @@ from glmheads.names import MetricKeys
 from glmheads.plots.bands import roc_curve
 from glmheads.plots.slice_dots import largest
 
-__all__ = ["render", "write"]
-
 _MOST_CELLS = 20_000
 """Of the table of slices, so that a page stays small."""
 _MOST_DOTS = 30
@@ -83,8 +81,9 @@ def render(evaluation: Evaluation, *, title: str | None = None, date: datetime |
         from jinja2 import Environment, PackageLoader, StrictUndefined
     except ImportError as error:
         raise ImportError("glmheads.report writes with jinja2: pip install 'glmheads[report]'") from error
+    loader = PackageLoader("glmheads.report")
     environment = Environment(
-        loader=PackageLoader("glmheads.report"),
+        loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_printable,
@@ -92,8 +91,6 @@ def render(evaluation: Evaluation, *, title: str | None = None, date: datetime |
         lstrip_blocks=True,
     )
     environment.filters["typeset"] = _typeset
-    loader = environment.loader
-    assert loader is not None
     script, style = (loader.get_source(environment, name)[0] for name in ("sort.js", "page.css"))
     head, statistics, curves = evaluation.head, evaluation.statistics, evaluation.curves()
     rows = {_base(head, row["metric"]): row for row in next(groups(evaluation)).rows.values()}
@@ -169,7 +166,7 @@ def _svg(evaluation: Evaluation, name: str, title: str, about: str, width: float
     """A plot of the page, by the name of its function."""
     from glmheads.report.figures import svg  # matplotlib takes a while to import
 
-    plot = getattr(plots, name)
-    bound = partial(plot, evaluation.head, evaluation.statistics)
-    draw = partial(plot, evaluation, most=_MOST_DOTS) if name == "slices" else bound
+    draw = partial(getattr(plots, name), evaluation.head, evaluation.statistics)
+    if name == "slices":
+        draw = partial(plots.slices, evaluation, most=_MOST_DOTS)
     return svg(name, draw, title=title, about=str(about), size=(width, height))

@@ -10,8 +10,6 @@ from glmheads import backends
 from glmheads.heads import FamilyHead
 from glmheads.testing.laws import LAWS, Subject
 
-__all__ = ["check_head", "check_law"]
-
 
 def check_law(
     law: str, head: FamilyHead, xp: Any = np, device: Any = None, dtype: Any = "float32", max_examples: int = 100

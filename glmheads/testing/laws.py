@@ -25,8 +25,6 @@ from glmheads.testing import reference
 from glmheads.testing.reference import Expected
 from glmheads.testing.strategies import Batch, NumPyArray, batches, label_range, weight_column
 
-__all__ = ["LAWS", "Law", "Subject"]
-
 Draw = Callable[..., Any]
 
 
@@ -157,6 +155,7 @@ LAWS: dict[str, Law] = {}
 
 
 def law(function: Law) -> Law:
+    """Enter a law under its name."""
     LAWS[function.__name__] = function
     return function
 
@@ -264,7 +263,9 @@ def accumulation(subject: Subject, draw: Draw) -> None:
     with small_summaries():
         one = big = subject.statistics(batch)
         for _ in range(40):
-            big = _at_hand(subject, (big + big).compressed())
+            big = (big + big).compressed()
+            if any(map(subject.backend.is_lazy, big.arrays())):  # a graph of 2⁴⁰ paths takes long to walk
+                big = big.to(subject.backend.xp)
         more = (big + one).compressed()
         before, step, after = (_sums(subject, record) for record in (big, one, more))
     assert after.keys() == before.keys() == step.keys()
@@ -274,12 +275,6 @@ def accumulation(subject: Subject, draw: Draw) -> None:
         assert abs(grown - size) <= abs(size) / 8, f"{key} grows by {grown} and not by {size}"
         counted = math.fsum(before[key])
         assert abs(counted - size * 2.0**40) <= abs(counted) / 2**20, f"{key} is {counted} and not {size} × 2⁴⁰"
-
-
-def _at_hand(subject: Subject, statistics: Statistics) -> Statistics:
-    """The record, computed if it is lazy: a graph of 2⁴⁰ paths takes long to walk."""
-    lazy = any(subject.backend.is_lazy(array) for array in statistics.arrays())
-    return statistics.to(subject.backend.xp) if lazy else statistics
 
 
 def _sums(subject: Subject, statistics: Statistics) -> dict[str, list[float]]:
@@ -307,26 +302,24 @@ def derivative(subject: Subject, draw: Draw) -> None:
     if not _has_gradient(subject):
         return
     (batch,) = subject.draw(draw, 1)
-    by = reference.divisor(head, batch) or math.inf
-    found = {"gradient": head.gradient(*subject.given(batch)), "hessian": head.hessian(*subject.given(batch))}
-    first, second, size = _differences(head, batch)
-    for (name, array), expected in zip(found.items(), (first, second), strict=True):
-        # 1e-7 is what a step of 2**-7 costs; the rest is the rounding of the result.
-        slack = (1e-7 + 16 * subject.eps(result=True)) * (size + abs(expected)) / by + np.finfo(subject.dtype).tiny
-        error = abs(subject.numpy(array) - expected / by)
-        assert np.all(error <= slack), (
-            f"the {name} is {_shown(subject.numpy(array))}, and the loss differs by {_shown(expected / by)}"
-        )
-    if not backend.has_autograd or head.loss_fn is not None:
-        return
     labels, logits, features = subject.given(batch)
-    for name, differentiate in (("gradient", backend.gradient), ("hessian", backend.hessian_diagonal)):
-        automatic = subject.numpy(differentiate(lambda x: head.loss(labels, x, features), logits))
-        slack = 16 * subject.eps(result=True) * (size + abs(automatic)) / by + np.finfo(subject.dtype).tiny
-        error = abs(subject.numpy(found[name]) - automatic)
-        assert np.all(error <= slack), (
-            f"the {name} is {_shown(subject.numpy(found[name]))}, autograd's {_shown(automatic)}"
-        )
+    by = reference.divisor(head, batch) or math.inf
+    first, second, size = _differences(head, batch)
+    rounding, tiny = 16 * subject.eps(result=True), np.finfo(subject.dtype).tiny
+    derivatives = (
+        ("gradient", head.gradient, first / by, backend.gradient),
+        ("hessian", head.hessian, second / by, backend.hessian_diagonal),
+    )
+    for name, function, difference, differentiate in derivatives:
+        found = subject.numpy(function(labels, logits, features))
+        shown = f"the {name} is {_shown(found)}"
+        # 1e-7 is what a step of 2**-7 costs; the rest is the rounding of the result.
+        slack = (1e-7 + rounding) * (size / by + abs(difference)) + tiny
+        assert np.all(abs(found - difference) <= slack), f"{shown}, and the loss differs by {_shown(difference)}"
+        if backend.has_autograd and head.loss_fn is None:
+            automatic = subject.numpy(differentiate(lambda x: head.loss(labels, x, features), logits))
+            slack = rounding * (size + abs(automatic)) / by + tiny
+            assert np.all(abs(found - automatic) <= slack), f"{shown}, autograd's {_shown(automatic)}"
 
 
 _STEP = 2.0**-7
@@ -360,11 +353,8 @@ def bounds(subject: Subject, draw: Draw) -> None:
     head = subject.head
     parts = subject.draw(draw, 3, rows=draw(st.sampled_from([1, 6])) if subject.backend.dynamic_shapes else 6, inner=())
     everything = parts[0].followed_by(parts[1]).followed_by(parts[2])
-    exact = {
-        reference.metric_key(head, m): _area_by_rank(head, everything, m.key)
-        for m in head.metric_specs
-        if m.bounds is not None
-    }
+    areas = reference.areas_by_rank(head, everything)
+    exact = {reference.metric_key(head, m): areas.get(m.key) for m in head.metric_specs if m.bounds is not None}
     slack = 4 * (16 + everything.logits.size) * float(np.finfo(np.float64).eps)  # of the exact area
     whole = subject.statistics(everything)
     with small_summaries():
@@ -379,14 +369,8 @@ def bounds(subject: Subject, draw: Draw) -> None:
             if ranks:
                 assert lower <= value <= upper, f"{key} is {value}, outside its bounds {lower} and {upper}"
             area = exact[key]
-            if area is not None:
-                assert lower - slack <= area <= upper + slack, (
-                    f"{key} is {area}, outside its bounds {lower} and {upper}"
-                )
-
-
-def _area_by_rank(head: FamilyHead, batch: Batch, key: str) -> float | None:
-    return reference.areas_by_rank(head, batch).get(key)
+            if area is not None and not lower - slack <= area <= upper + slack:
+                raise AssertionError(f"{key} is {area}, outside its bounds {lower} and {upper}")
 
 
 @law
@@ -421,9 +405,8 @@ def purity(subject: Subject, draw: Draw) -> None:
         again = [subject.numpy(array) for array in call()]
         for key, before in kept.items():
             after = backends.of(given[key]).to_numpy(given[key])
-            assert before.tobytes() == after.tobytes(), (
-                f"{name} changes its {key} from {_shown(before)} to {_shown(after)}"
-            )
+            changed = f"{name} changes its {key} from {_shown(before)} to {_shown(after)}"
+            assert before.tobytes() == after.tobytes(), changed
         for one, other in zip(once, again, strict=True):
             # On an accelerator two sums of the same numbers may differ by rounding.
             subject.assert_close(f"{name} when called again", other, one, 1 + abs(one), batch.logits.size)
@@ -525,6 +508,5 @@ def _assert_agrees(subject: Subject, batch: Batch) -> None:
     predictions = _numeric(head.predictions(logits))
     for key, (value, size) in reference.predictions(head, batch).items():
         subject.assert_close(key, subject.numpy(predictions[key]), value, size, 0, result=True)
-    subject.assert_results(
-        subject.results(subject.statistics(batch)), reference.results(head, batch), batch.logits.size
-    )
+    metrics = subject.results(subject.statistics(batch))
+    subject.assert_results(metrics, reference.results(head, batch), batch.logits.size)

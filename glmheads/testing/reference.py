@@ -20,18 +20,6 @@ from glmheads.names import MetricKeys, PredictionKeys, Reduction
 from glmheads.statistics import ProbabilityBins, RankingSummary, ScoreBuckets, ThresholdCounts
 from glmheads.testing.strategies import Batch, NumPyArray, mean
 
-__all__ = [
-    "Expected",
-    "Pointwise",
-    "areas_by_rank",
-    "divisor",
-    "loss",
-    "metric_key",
-    "pointwise",
-    "predictions",
-    "results",
-]
-
 
 class Expected(NamedTuple):
     """A value (a number or an array), and the sum of the magnitudes of its terms."""
@@ -90,9 +78,8 @@ def _poisson_with_constant(z: NumPyArray, x: NumPyArray) -> Pointwise:
     many = np.where(z > 1, z, 1)
     terms = (many * np.log(many), -many, np.log(2 * math.pi * many) / 2)
     constant = Expected(sum(terms), sum(abs(term) for term in terms))
-    return found._replace(
-        loss=Expected(*(a + np.where(z > 1, b, 0) for a, b in zip(found.loss, constant, strict=True)))
-    )
+    loss = (a + np.where(z > 1, b, 0) for a, b in zip(found.loss, constant, strict=True))
+    return found._replace(loss=Expected(*loss))
 
 
 _TEXTBOOK: dict[tuple[type[Family], str], Callable[[NumPyArray, NumPyArray], Pointwise]] = {
@@ -109,7 +96,7 @@ _TEXTBOOK: dict[tuple[type[Family], str], Callable[[NumPyArray, NumPyArray], Poi
 
 def metric_key(head: FamilyHead, spec: MetricSpec) -> str:
     """The key under which the head reports a metric."""
-    return spec.key if head.name is None or not head.name else f"{spec.key}/{head.name}"
+    return f"{spec.key}/{head.name}" if head.name else spec.key
 
 
 def pointwise(head: FamilyHead, batch: Batch) -> Pointwise:

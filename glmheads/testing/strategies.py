@@ -14,8 +14,6 @@ from glmheads.inputs import NumericColumn
 from glmheads.kernels import calibration
 from glmheads.statistics import ProbabilityBins, ScoreBuckets, ThresholdCounts
 
-__all__ = ["Batch", "batches"]
-
 NumPyArray = np.ndarray[Any, Any]
 
 
@@ -213,24 +211,19 @@ def logit_limit(head: FamilyHead, dtype: Any) -> float:
 
 def _is_clear(head: FamilyHead, dtype: np.dtype[Any]) -> Callable[[float], bool]:
     """Tells whether a logit has a probability that no rounding takes across a threshold."""
-    marks, margins = [], []
-    single, eps = np.finfo(np.float32).eps, np.finfo(np.promote_types(dtype, np.float32)).eps
+    marks: list[tuple[float, float]] = []  # each with its margin
+    single, eps = float(np.finfo(np.float32).eps), float(np.finfo(np.promote_types(dtype, np.float32)).eps)
     for statistic in (spec.statistic for spec in head.metric_specs):
         if isinstance(statistic, ThresholdCounts):
-            for threshold in statistic.thresholds:
-                marks.append(threshold if eps < single else float(np.float32(threshold)))
-                margins.append(16 * eps)
+            marks += [(t if eps < single else float(np.float32(t)), 16 * eps) for t in statistic.thresholds]
         if isinstance(statistic, ScoreBuckets):
-            edges = np.arange(1, statistic.num_thresholds - 1) / (statistic.num_thresholds - 1)
-            marks.extend(edges)
-            margins.extend([16 * single] * len(edges))
+            last = statistic.num_thresholds - 1
+            marks += [(k / last, 16 * single) for k in range(1, last)]
         if isinstance(statistic, ProbabilityBins):
-            edges = np.arange(1, calibration.EQUAL) / calibration.EQUAL
-            marks.extend(edges)
-            margins.extend([16 * eps] * len(edges))
+            marks += [(k / calibration.EQUAL, 16 * eps) for k in range(1, calibration.EQUAL)]
     if not marks:
         return np.isfinite
-    at, margin = np.asarray(marks), np.asarray(margins)
+    at, margin = np.asarray(marks).T
 
     def clear(logit: float) -> bool:
         p = mean(head, np.asarray([[logit]], dtype=np.float64))[0, 0]
