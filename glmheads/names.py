@@ -5,8 +5,6 @@ They are string enumerations, so a member equals its value: ``MetricKeys.AUC == 
 
 from enum import StrEnum
 
-__all__ = ["MetricKeys", "PredictionKeys", "Reduction"]
-
 
 class Reduction(StrEnum):
     """How the weighted losses ``w * l`` of ``n`` loss elements become one number.

@@ -8,8 +8,6 @@ from typing import Any, ClassVar
 from glmheads.backends import Array
 from glmheads.display import qualified_name
 
-__all__ = ["Family", "Interval", "Link"]
-
 Function = Callable[[Array, Array], Array]
 
 

@@ -26,8 +26,6 @@ from glmheads.metrics import (
 from glmheads.names import PredictionKeys, Reduction
 from glmheads.statistics import RankingSummary, ScoreBuckets, Statistics
 
-__all__ = ["BinaryClassHead", "binary_classification_head"]
-
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class BinaryClassHead(FamilyHead):

@@ -8,15 +8,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = [
-    "ClassificationOutput",
-    "EstimatorSpec",
-    "ExportOutput",
-    "ModeKeys",
-    "PredictOutput",
-    "RegressionOutput",
-]
-
 
 class ModeKeys(StrEnum):
     """What a model is called for."""

@@ -21,8 +21,6 @@ from glmheads.metrics import MetricSpec, mean_metrics
 from glmheads.names import PredictionKeys, Reduction
 from glmheads.statistics import Measurement, Validity
 
-__all__ = ["FamilyHead"]
-
 
 @dataclass(frozen=True, init=False, repr=False, eq=False)
 class FamilyHead(StatisticsHead):

@@ -9,8 +9,6 @@ from glmheads.heads.configuration import Configured
 from glmheads.heads.estimator_spec import EstimatorSpec, ExportOutput, ModeKeys, PredictOutput, training_op
 from glmheads.names import Reduction
 
-__all__ = ["Head", "Prediction", "Predictions"]
-
 Prediction = Array | Callable[[], Any]
 
 

@@ -14,8 +14,6 @@ from glmheads.kernels.elementwise import compute_dtype, in_dtype, is_integral, t
 from glmheads.kernels.reductions import Pair, divisor, reduce, total, value, weigh
 from glmheads.names import Reduction
 
-__all__ = ["FamilyLoss", "UserLoss", "checked_result", "has", "loss_fn_arguments", "result_dtype", "sum_of"]
-
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Kernels

@@ -13,8 +13,6 @@ from glmheads.inputs import NumericColumn
 from glmheads.metrics import calibration_metrics, choose, chosen_names, mean_metrics
 from glmheads.names import PredictionKeys, Reduction
 
-__all__ = ["LogisticRegressionHead", "PoissonRegressionHead", "RegressionHead", "logistic_regression_head"]
-
 
 class _RegressionHead(FamilyHead):
     """A head that predicts a mean for each logit."""

@@ -14,8 +14,6 @@ from glmheads.kernels.elementwise import compute_dtype
 from glmheads.metrics import REGULARIZATION, Metric, MetricSpec, update
 from glmheads.statistics import Measurement, ProbabilityBins, Regularization, Statistics
 
-__all__ = ["StatisticsHead"]
-
 
 class StatisticsHead(Head):
     """A head whose metrics are functions of the statistics of examples.

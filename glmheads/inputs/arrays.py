@@ -10,8 +10,6 @@ from glmheads import backends
 from glmheads.backends import Array
 from glmheads.inputs.tables import column_names
 
-__all__ = ["SHOWN", "as_array", "as_numpy", "native", "to_host", "to_library"]
-
 SHOWN = 5
 """Most bad values that an error shows."""
 

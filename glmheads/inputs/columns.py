@@ -14,8 +14,6 @@ from glmheads.backends import Array
 from glmheads.inputs.arrays import SHOWN, as_array, as_numpy, native, to_library
 from glmheads.inputs.tables import feature
 
-__all__ = ["NumericColumn", "as_labels", "as_logits", "as_weights", "numeric_column"]
-
 
 @dataclass(frozen=True)
 class NumericColumn:

@@ -19,8 +19,6 @@ from glmheads.inputs.arrays import SHOWN
 from glmheads.kernels.elementwise import in_dtype, to_compute_dtype
 from glmheads.kernels.reductions import Pair, counted, total
 
-__all__ = ["Examples", "LabelRule", "concatenated"]
-
 _VALID_WEIGHTS = Interval(0)
 
 

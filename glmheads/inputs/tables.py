@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["batches", "column", "column_names", "feature", "is_table", "names"]
-
 
 def feature(features: Any, key: str) -> Any:
     """A column of the features, which are a mapping, a DataFrame or a Table.
