@@ -43,8 +43,7 @@ class Interval:
 
     def contains_range(self, least: float, most: float) -> bool:
         """Whether all numbers from `least` to `most` are finite and in the interval."""
-        above = least >= self.low if self.low_closed else least > self.low
-        return above and (most <= self.high if self.high_closed else most < self.high)
+        return bool(self.contains(least) & self.contains(most))
 
     def __str__(self) -> str:
         ends = [f">{'=' * self.low_closed} {self.low:g}"] if self.low > -math.inf else []
@@ -144,8 +143,8 @@ class Family:
     ) -> None:
         functions = {"loss": loss, "gradient": gradient, "hessian": hessian, "inverse_link": inverse_link}
         options = {"name": name, "valid_labels": valid_labels, "elementwise": elementwise, "portable": portable}
-        own = {key: part for key, part in (functions | options).items() if part is not None}
-        own = {key: part for key, part in own.items() if part != getattr(type(self), key, None)}
+        given = functions | options
+        own = {key: part for key, part in given.items() if part not in (None, getattr(type(self), key, None))}
         vars(self).update(own, is_changed=not functions.keys().isdisjoint(own))
         if not isinstance(getattr(self, "name", None), str):
             raise TypeError(f"name must be a string. Given: {name!r}")

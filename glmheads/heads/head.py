@@ -137,20 +137,14 @@ class Head(Configured, ABC):
         if mode == ModeKeys.PREDICT:
             return EstimatorSpec(mode, predictions, export_outputs=self._export_outputs(predictions))
         given = {"features": features, "logits": logits, "labels": labels, "mode": mode}
-        loss = self.loss(**given, regularization_losses=regularization_losses)
+        given["regularization_losses"] = regularization_losses
+        loss = self.loss(**given)
         if mode == ModeKeys.EVAL:
-            metrics = self.metrics(regularization_losses=regularization_losses)
-            updated = self.update_metrics(metrics, **given, regularization_losses=regularization_losses)
-            return EstimatorSpec(mode, predictions, loss=loss, eval_metric_ops=updated)
-        train_op = training_op(
-            loss,
-            optimizer=optimizer,
-            trainable_variables=trainable_variables,
-            train_op_fn=train_op_fn,
-            update_ops=update_ops,
-        )
+            metrics = self.update_metrics(self.metrics(regularization_losses), **given)
+            return EstimatorSpec(mode, predictions, loss=loss, eval_metric_ops=metrics)
+        train_op = training_op(loss, optimizer, trainable_variables, train_op_fn, update_ops)
         return EstimatorSpec(mode, predictions, loss=loss, train_op=train_op)
 
     def _export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
         """The exports of a model that predicts, by signature."""
-        return {"serving_default": PredictOutput(predictions), "predict": PredictOutput(predictions)}
+        return dict.fromkeys(("serving_default", "predict"), PredictOutput(predictions))

@@ -24,10 +24,7 @@ class StatisticsHead(Head):
     metric_specs: tuple[MetricSpec, ...]
     measurement: Measurement
     weight_column: Any
-
-    @property
-    def _is_compiled(self) -> bool:
-        return False
+    _is_compiled = False
 
     def examples(self, labels: Any, logits: Any, features: Any = None, *, evaluated: bool = False) -> Examples:
         """Labels, logits and weights as arrays of one library, of shapes that fit."""
@@ -67,12 +64,8 @@ class StatisticsHead(Head):
 
     def _regularization(self, losses: Sequence[Any], logits: Array) -> Statistics:
         """The record of one call with these regularization losses."""
-        backend = backends.of(logits)
-        device = None if backend.is_lazy(logits) else backend.device(logits)
-        zero = backend.xp.zeros((), dtype=compute_dtype(logits), device=device)
-        statistic = Regularization()
-        config = self.measurement.config
-        return Statistics(config, {statistic.name: statistic.of_call(sum_of(losses, zero))})
+        state = Regularization().of_call(sum_of(losses, _zeros((), logits)))
+        return Statistics(self.measurement.config, {Regularization.name: state})
 
     def empty(self, like: Array | None = None) -> Statistics:
         """The neutral element of ``+``: the statistics of no data.
@@ -86,9 +79,7 @@ class StatisticsHead(Head):
         """
         if like is None:
             return Statistics(self.measurement.config, {})
-        backend = backends.of(like)
-        device = None if backend.is_lazy(like) else backend.device(like)
-        none = backend.xp.zeros((0, self.logits_dimension), dtype=compute_dtype(like), device=device)
+        none = _zeros((0, self.logits_dimension), like)
         weights = none[:, :1] if self.weight_column is not None else None
         examples = Examples(none, none, weights, LabelRule.of(None), none, none, is_validated=True)
         return self.measurement(examples.flattened(elementwise=self.measurement.elementwise))[0].fixed_shape()
@@ -142,10 +133,7 @@ class StatisticsHead(Head):
             raise TypeError(f"expected Statistics, which Head.statistics makes. Given type: {type(statistics)}")
         config = self.measurement.config
         if statistics.config != config:
-            raise ValueError(
-                f"the statistics are of a differently configured head: they are of {statistics.config}, "
-                f"this head is {config}"
-            )
+            raise ValueError(f"the statistics are of a differently configured head: {statistics.config}, not {config}")
         has_regularization = Regularization.name in statistics.states
         return (*self.metric_specs, REGULARIZATION) if has_regularization else self.metric_specs
 
@@ -180,12 +168,10 @@ class StatisticsHead(Head):
     def _add(self, accumulator: Accumulator, examples: Examples, regularization_losses: Sequence[Any] | None) -> None:
         if accumulator.config != self.measurement.config:
             _ = accumulator.statistics + self.empty()  # which says so
-        if not has(regularization_losses):
-            accumulator.add(examples)
-            return
-        more = self._regularization(regularization_losses, examples.logits).detach()
+        more = self._regularization(regularization_losses, examples.logits) if has(regularization_losses) else None
         accumulator.add(examples)
-        accumulator.merge(more)
+        if more is not None:
+            accumulator.merge(more.detach())
 
     def evaluate(self, batches: Iterable[Any]) -> dict[str, Array]:
         """The results of an iterable of batches.
@@ -217,10 +203,8 @@ class StatisticsHead(Head):
             elif isinstance(batch, (tuple, list)) and 2 <= len(batch) <= 4:
                 self.accumulate(accumulator, *batch)
             else:
-                raise TypeError(
-                    "a batch must be a tuple (labels, logits[, features[, regularization_losses]]) or a mapping with "
-                    f"these keys. Given type: {type(batch)}"
-                )
+                keys = "labels, logits[, features[, regularization_losses]]"
+                raise TypeError(f"a batch must be a tuple ({keys}) or a mapping with these keys. Given: {type(batch)}")
         return self.results(accumulator.statistics)
 
     def metrics(self, regularization_losses: Sequence[Any] | None = None) -> dict[str, Metric]:
@@ -270,3 +254,10 @@ class StatisticsHead(Head):
         examples = self.examples(labels, logits, features, evaluated=True)
         update(eval_metrics.values(), lambda accumulator: self._add(accumulator, examples, regularization_losses))
         return eval_metrics
+
+
+def _zeros(shape: tuple[int, ...], like: Array) -> Array:
+    """Zeros in the library, compute dtype and device of `like`."""
+    backend = backends.of(like)
+    device = None if backend.is_lazy(like) else backend.device(like)
+    return backend.xp.zeros(shape, dtype=compute_dtype(like), device=device)

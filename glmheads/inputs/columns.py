@@ -69,18 +69,15 @@ def as_logits(logits: Any, dimension: int) -> Array:
     TypeError
         If they are not real numbers.
     """
-    logits = as_array("logits", logits)
-    logits = native(logits)
+    logits = native(as_array("logits", logits))
     shape = tuple(logits.shape)
     if len(shape) < 2:
         raise ValueError(
-            f"logits must have rank at least 2.  Received rank {len(shape)}, shape {shape}. "
-            f"The last axis is the logits dimension: reshape them to (-1, {dimension})."
+            f"logits must have rank at least 2.  Received rank {len(shape)}, shape {shape}. Give (..., {dimension})."
         )
     if shape[-1] != dimension:
         raise ValueError(
-            f"logits shape must be [D0, D1, ... DN, logits_dimension], got {shape}. "
-            f"This head has logits_dimension {dimension}."
+            f"logits shape must be [D0, D1, ... DN, logits_dimension], got {shape}; logits_dimension is {dimension}."
         )
     return logits
 
@@ -108,35 +105,28 @@ def as_labels(
     """
     if labels is None:
         raise ValueError(
-            "You must provide a labels Tensor. Given: None. "
-            "Check that your data contain the labels, and that your input function returns them."
+            "You must provide a labels Tensor. Given: None. Check that your input function returns the labels."
         )
     if vocabulary is not None:
         labels = _look_up(labels, vocabulary, weights)
     labels = to_library("labels", labels, logits)
     shape = tuple(logits.shape)
-    dimension = shape[-1]
     if len(labels.shape) == len(shape) - 1:
         labels = backends.of(labels).xp.reshape(labels, (*labels.shape, 1))
-    if not elementwise and tuple(labels.shape) == (*shape[:-1], 1):
-        return labels
-    if len(labels.shape) < 2:
-        raise ValueError(
-            f"labels must have rank at least 2.  Received rank {len(labels.shape)}, shape {tuple(labels.shape)}. "
-            f"Give each of the logits, of shape {shape}, its label."
-        )
     found = tuple(labels.shape)
-    if found[-1] != dimension:
+    if found == shape or (not elementwise and found == (*shape[:-1], 1)):
+        return labels
+    if len(found) < 2:
+        raise ValueError(f"labels must have rank at least 2.  Received rank {len(found)}, shape {found}, not {shape}.")
+    if found[-1] != shape[-1]:
         raise ValueError(
-            f"Mismatched label shape. Expected labels dimension={dimension}.  Received {found[-1]}. "
+            f"Mismatched label shape. Expected labels dimension={shape[-1]}.  Received {found[-1]}. "
             f"Labels of shape {found} don't fit logits of shape {shape}: if they are one-hot, give the class instead."
         )
-    if found != shape:
-        raise ValueError(
-            f"labels shape must be [D0, D1, ... DN, {dimension}]. "
-            f"Give each logit its label, expected_labels_shape: {shape}. labels_shape: {found}."
-        )
-    return labels
+    raise ValueError(
+        f"labels shape must be [D0, D1, ... DN, {shape[-1]}]. "
+        f"Give each logit its label, expected_labels_shape: {shape}. labels_shape: {found}."
+    )
 
 
 def as_weights(
@@ -155,24 +145,20 @@ def as_weights(
     """
     if weight_column is None:
         return None
-    if isinstance(weight_column, str):
-        weight_column = NumericColumn(weight_column)
-    name = f"weights (feature {weight_column.key})"
-    weights = feature(features, weight_column.key)
-    if weight_column.normalizer_fn is not None:
-        weights = weight_column.normalizer_fn(weights if backends.is_array(weights) else as_numpy(name, weights))
+    column = NumericColumn(weight_column) if isinstance(weight_column, str) else weight_column
+    name = f"weights (feature {column.key})"
+    weights = feature(features, column.key)
+    if column.normalizer_fn is not None:
+        weights = column.normalizer_fn(weights if backends.is_array(weights) else as_numpy(name, weights))
     weights = to_library(name, weights, logits)
     shape = tuple(logits.shape)
     if tuple(weights.shape) == shape[:-1]:
         weights = backends.of(weights).xp.reshape(weights, (*weights.shape, 1))
     found = tuple(weights.shape)
     if found != (*shape[:-1], 1) and not (elementwise and found == shape):
-        or_each = "" if shape[-1] == 1 or not elementwise else " or [D0, D1, ... DN, logits_dimension]"
-        either = ", " if or_each else " or "
-        raise ValueError(
-            f"weights shape must be [D0, D1, ... DN]{either}[D0, D1, ... DN, 1]{or_each}, "
-            f"logits_shape: {shape}. weights_shape: {found}."
-        )
+        shapes = ["[D0, D1, ... DN]", "[D0, D1, ... DN, 1]"]
+        shapes += ["[D0, D1, ... DN, logits_dimension]"] * (elementwise and shape[-1] > 1)
+        raise ValueError(f"weights shape must be {' or '.join(shapes)}, logits_shape: {shape}. weights_shape: {found}.")
     return weights
 
 
@@ -181,12 +167,13 @@ def _look_up(labels: Any, vocabulary: tuple[str, ...], weights: Array | None) ->
     if backends.is_array(labels):
         if backends.of(labels).is_traced(labels):
             raise ValueError(
-                "labels are words of label_vocabulary, which can't be looked up under a trace: "
-                "give a head without a vocabulary their positions"
+                "labels, words of label_vocabulary, can't be looked up under a trace: give positions to a head without it"
             )
         labels = backends.of(labels).to_numpy(labels)
     labels = np.asarray(labels)
-    words = _words(labels)
+    words = labels.ravel()
+    if words.dtype.kind != "U":
+        words = np.asarray([w.decode() if isinstance(w, bytes) else str(w) for w in words.tolist()], dtype=str)
     ids = np.full(words.shape, np.nan)
     for position, word in enumerate(vocabulary):
         ids[words == word] = position
@@ -201,11 +188,3 @@ def _look_up(labels: Any, vocabulary: tuple[str, ...], weights: Array | None) ->
             f"unknown are {np.unique(words[unknown]).tolist()[:SHOWN]}"
         )
     return ids.reshape(labels.shape)
-
-
-def _words(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The elements as text, flat."""
-    flat = array.ravel()
-    if flat.dtype.kind == "U":
-        return flat
-    return np.asarray([w.decode() if isinstance(w, bytes) else str(w) for w in flat.tolist()], dtype=str)
