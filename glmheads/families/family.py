@@ -43,7 +43,8 @@ class Interval:
 
     def contains_range(self, least: float, most: float) -> bool:
         """Whether all numbers from `least` to `most` are finite and in the interval."""
-        return bool(self.contains(least) & self.contains(most))
+        above = least >= self.low if self.low_closed else least > self.low
+        return above and (most <= self.high if self.high_closed else most < self.high)
 
     def __str__(self) -> str:
         ends = [f">{'=' * self.low_closed} {self.low:g}"] if self.low > -math.inf else []

@@ -11,10 +11,8 @@ from glmheads import backends
 from glmheads.backends import Array
 from glmheads.display import html_table, qualified_name
 from glmheads.families import Family
-from glmheads.heads.estimator_spec import ModeKeys
-from glmheads.heads.head import Prediction, Predictions
+from glmheads.heads.head import Mode, Prediction, Predictions, Scalars, StatisticsHead
 from glmheads.heads.losses import FamilyLoss, UserLoss, checked_result, has, loss_fn_arguments, result_dtype, sum_of
-from glmheads.heads.statistics_head import StatisticsHead
 from glmheads.inputs import Examples, LabelRule, NumericColumn, as_labels, as_logits, as_weights
 from glmheads.kernels.elementwise import in_dtype, to_compute_dtype
 from glmheads.metrics import MetricSpec, mean_metrics
@@ -88,17 +86,15 @@ class FamilyHead(StatisticsHead):
             raise TypeError(f"inverse_link_fn must be callable. Given: {inverse_link_fn!r}")
         if weight_column is not None and not isinstance(weight_column, (str, NumericColumn)):
             raise TypeError(
-                f"Weight column must be either a string or NumericColumn. Given type: {type(weight_column)}. "
-                "Name the column, or make one with numeric_column."
+                f"Weight column must be either a string or NumericColumn. Given type: {type(weight_column)}."
             )
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a string. Given type: {type(name)}")
         if not is_count(logits_dimension):
             raise ValueError(f"logits_dimension must be an integer >= 1. Given: {logits_dimension!r}")
         specs = mean_metrics() if metrics is None else tuple(metrics)
-        for spec in specs:
-            if not isinstance(spec, MetricSpec):
-                raise TypeError(f"metrics must be a sequence of MetricSpec. Given: {spec!r}")
+        if not all(isinstance(spec, MetricSpec) for spec in specs):
+            raise TypeError(f"metrics must be a sequence of MetricSpec. Given: {metrics!r}")
         self.family = family
         self.metric_specs = specs
         self.logits_dimension = int(logits_dimension)
@@ -115,9 +111,9 @@ class FamilyHead(StatisticsHead):
         self.measurement = Measurement(config, family, tuple(statistics.values()))
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in vars(self):
+        if name in self.__dict__:
             raise FrozenInstanceError(f"cannot assign to {name}: a head does not change. Make another one")
-        super().__setattr__(name, value)
+        object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
         raise FrozenInstanceError(f"cannot delete {name}: a head does not change")
@@ -218,12 +214,7 @@ class FamilyHead(StatisticsHead):
     # Loss
 
     def loss(
-        self,
-        labels: Any,
-        logits: Any,
-        features: Any = None,
-        mode: ModeKeys | str | None = None,
-        regularization_losses: Sequence[Any] | None = None,
+        self, labels: Any, logits: Any, features: Any = None, mode: Mode = None, regularization_losses: Scalars = None
     ) -> Array:
         """The reduced loss.
 

@@ -33,10 +33,10 @@ def to_library(name: str, value: Any, logits: Array) -> Array:
             raise ValueError(f"{name} must be on the device of the logits, {here}, not on {there}: move one of them")
         return native(value)
     if not theirs.on_host(value) or theirs.is_lazy(value):
-        found = f"{theirs.name} array " + (
-            "without values yet" if theirs.on_host(value) else f"on {theirs.device(value)}"
+        place = "without values yet" if theirs.on_host(value) else f"on {theirs.device(value)}"
+        raise ValueError(
+            f"{name} are a {theirs.name} array {place}, the logits of {ours.name}: bring both to one library and device"
         )
-        raise ValueError(f"{name} are a {found}, the logits a {ours.name} array: bring both to one library and device")
     return ours.from_numpy(_portable(theirs.to_numpy(value)), ours.device(logits))
 
 
@@ -81,7 +81,9 @@ def as_numpy(name: str, value: Any) -> np.ndarray[Any, Any]:
         if hasattr(value, "null_count") and flatten is not None:
             _refuse_nulls(name, _null_mask(flatten()))
     if array.dtype.kind == "O" and array.ndim == 0 and value is not None:
-        raise TypeError(f"{name} must be real numbers: an array, a list or a column of a table. Given: {type(value)}")
+        raise TypeError(
+            f"{name} must be real numbers: an array, a list or a column of a table. Given type: {type(value)}"
+        )
     return array
 
 
@@ -101,7 +103,7 @@ def _from_dlpack(name: str, value: Any) -> np.ndarray[Any, Any]:
     device = tuple(value.__dlpack_device__()) if hasattr(value, "__dlpack_device__") else (1, 0)
     if int(device[0]) not in (1, 3):  # kDLCPU and kDLCUDAHost
         raise ValueError(
-            f"{name} are not in the host's memory but on device {device} of DLPack: give an array of the logits' library"
+            f"{name} are not in the host's memory but on device {device} of DLPack: give them in the logits' library"
         )
     try:
         return np.from_dlpack(value)
@@ -172,14 +174,14 @@ def _portable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def _check_numeric(name: str, array: Array) -> None:
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name} must not be a masked array: drop or fill what is masked")
-    kind = array.dtype.kind if isinstance(array.dtype, np.dtype) else ""
-    if kind and kind in "biuf":
+    kind = array.dtype.kind if isinstance(array.dtype, np.dtype) else "?"
+    if kind in "biuf":
         return
-    if kind and kind in "OSUT":
+    if kind in "OSUT":
         _refuse_objects(name, array)
-    if kind and kind in "mM":
+    if kind in "mM":
         raise TypeError(f"{name} must be real numbers, not dates or times. Given dtype: {array.dtype}")
-    if (kind or "complex" in str(array.dtype)) and "bfloat16" not in str(array.dtype):
+    if (kind != "?" or "complex" in str(array.dtype)) and "bfloat16" not in str(array.dtype):
         raise TypeError(f"{name} must be real numbers. Given dtype: {array.dtype}")
     if getattr(array, "is_sparse", False) or getattr(array, "is_sparse_csr", False):
         raise TypeError(f"{name} must not be sparse: give the array that its to_dense() returns")

@@ -17,21 +17,7 @@ from glmheads.inputs.tables import feature
 
 @dataclass(frozen=True)
 class NumericColumn:
-    """A column of numbers by name, and what is done to it when it is read. Made by `numeric_column`.
-
-    Examples
-    --------
-    >>> import glmheads as gh
-    >>> gh.numeric_column("count").key
-    'count'
-    """
-
-    key: str
-    normalizer_fn: Callable[[Any], Any] | None = None
-
-
-def numeric_column(key: str, *, normalizer_fn: Callable[[Any], Any] | None = None) -> NumericColumn:
-    """A weight column that is normalized when it is read.
+    """A column of weights that is normalized when it is read; `numeric_column` is another name of it.
 
     Parameters
     ----------
@@ -51,12 +37,22 @@ def numeric_column(key: str, *, normalizer_fn: Callable[[Any], Any] | None = Non
     >>> import glmheads as gh
     >>> weight = gh.numeric_column("count", normalizer_fn=lambda column: column / 10)
     >>> head = gh.BinaryClassHead(weight_column=weight)
+    >>> weight.key
+    'count'
     """
-    if not isinstance(key, str):
-        raise TypeError(f"key must be a string, the name of a column. Given type: {type(key)}")
-    if normalizer_fn is not None and not callable(normalizer_fn):
-        raise TypeError(f"normalizer_fn must be callable. Given: {normalizer_fn!r}")
-    return NumericColumn(key, normalizer_fn)
+
+    key: str
+    normalizer_fn: Callable[[Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.key, str):
+            raise TypeError(f"key must be a string, the name of a column. Given type: {type(self.key)}")
+        if self.normalizer_fn is not None and not callable(self.normalizer_fn):
+            raise TypeError(f"normalizer_fn must be callable. Given: {self.normalizer_fn!r}")
+
+
+numeric_column = NumericColumn
+"""A `NumericColumn` by the name that TensorFlow has for it."""
 
 
 def as_logits(logits: Any, dimension: int) -> Array:
@@ -77,7 +73,7 @@ def as_logits(logits: Any, dimension: int) -> Array:
         )
     if shape[-1] != dimension:
         raise ValueError(
-            f"logits shape must be [D0, D1, ... DN, logits_dimension], got {shape}; logits_dimension is {dimension}."
+            f"logits shape must be [D0, D1, ... DN, logits_dimension], got {shape}. logits_dimension is {dimension}."
         )
     return logits
 
@@ -117,7 +113,9 @@ def as_labels(
     if found == shape or (not elementwise and found == (*shape[:-1], 1)):
         return labels
     if len(found) < 2:
-        raise ValueError(f"labels must have rank at least 2.  Received rank {len(found)}, shape {found}, not {shape}.")
+        raise ValueError(
+            f"labels must have rank at least 2.  Received rank {len(found)}, shape {found}. The logits have {shape}."
+        )
     if found[-1] != shape[-1]:
         raise ValueError(
             f"Mismatched label shape. Expected labels dimension={shape[-1]}.  Received {found[-1]}. "
@@ -145,20 +143,22 @@ def as_weights(
     """
     if weight_column is None:
         return None
-    column = NumericColumn(weight_column) if isinstance(weight_column, str) else weight_column
-    name = f"weights (feature {column.key})"
-    weights = feature(features, column.key)
-    if column.normalizer_fn is not None:
-        weights = column.normalizer_fn(weights if backends.is_array(weights) else as_numpy(name, weights))
+    normalize = None if isinstance(weight_column, str) else weight_column.normalizer_fn
+    key = weight_column if isinstance(weight_column, str) else weight_column.key
+    name = f"weights (feature {key})"
+    weights = feature(features, key)
+    if normalize is not None:
+        weights = normalize(weights if backends.is_array(weights) else as_numpy(name, weights))
     weights = to_library(name, weights, logits)
     shape = tuple(logits.shape)
     if tuple(weights.shape) == shape[:-1]:
         weights = backends.of(weights).xp.reshape(weights, (*weights.shape, 1))
     found = tuple(weights.shape)
     if found != (*shape[:-1], 1) and not (elementwise and found == shape):
-        shapes = ["[D0, D1, ... DN]", "[D0, D1, ... DN, 1]"]
-        shapes += ["[D0, D1, ... DN, logits_dimension]"] * (elementwise and shape[-1] > 1)
-        raise ValueError(f"weights shape must be {' or '.join(shapes)}, logits_shape: {shape}. weights_shape: {found}.")
+        allowed = "[D0, D1, ... DN] or [D0, D1, ... DN, 1]"
+        if elementwise and shape[-1] > 1:
+            allowed = "[D0, D1, ... DN], [D0, D1, ... DN, 1] or [D0, D1, ... DN, logits_dimension]"
+        raise ValueError(f"weights shape must be {allowed}, logits_shape: {shape}. weights_shape: {found}.")
     return weights
 
 
@@ -167,7 +167,7 @@ def _look_up(labels: Any, vocabulary: tuple[str, ...], weights: Array | None) ->
     if backends.is_array(labels):
         if backends.of(labels).is_traced(labels):
             raise ValueError(
-                "labels, words of label_vocabulary, can't be looked up under a trace: give positions to a head without it"
+                "labels, words of label_vocabulary, can't be looked up under a trace: give numbers to a head without"
             )
         labels = backends.of(labels).to_numpy(labels)
     labels = np.asarray(labels)

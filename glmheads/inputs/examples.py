@@ -119,7 +119,10 @@ class Examples:
         one_axis = elementwise and (weights is None or weights.shape[-1:] == self.logits.shape[-1:])
         if self.logits.ndim == (1 if one_axis else 2):
             return self
-        return self.map(lambda array: reshape(array, (-1,) if one_axis else (-1, array.shape[-1])))
+        arrays = self.arrays()
+        if one_axis:
+            return self.with_arrays([None if array is None else reshape(array, (-1,)) for array in arrays])
+        return self.with_arrays([None if array is None else reshape(array, (-1, array.shape[-1])) for array in arrays])
 
     def weigh(self, values: Array) -> Array:
         """``weights * values``"""
