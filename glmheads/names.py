@@ -5,8 +5,6 @@ They are string enumerations, so a member equals its value: ``MetricKeys.AUC == 
 
 from enum import StrEnum
 
-__all__ = ["MetricKeys", "PredictionKeys", "Reduction"]
-
 
 class Reduction(StrEnum):
     """How the weighted losses ``w * l`` of ``n`` loss elements become one number.
@@ -30,12 +28,7 @@ class Reduction(StrEnum):
     @classmethod
     def _missing_(cls, value: object) -> "Reduction | None":
         """What tf.contrib called the first two."""
-        if isinstance(value, str):
-            return {
-                "weighted_sum": cls.SUM,
-                "weighted_sum_over_batch_size": cls.SUM_OVER_BATCH_SIZE,
-            }.get(value)
-        return None
+        return {"weighted_sum": cls.SUM, "weighted_sum_over_batch_size": cls.SUM_OVER_BATCH_SIZE}.get(str(value))
 
 
 class PredictionKeys(StrEnum):

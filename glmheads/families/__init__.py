@@ -1,8 +1,6 @@
-"""Families: a file for each distribution, and `Family`, what they all are."""
+"""Families: `Family`, what they all are, and the distributions of the package."""
 
-from glmheads.families.bernoulli import BERNOULLI
+from glmheads.families.distributions import BERNOULLI, GAUSSIAN, POISSON, POISSON_WITHOUT_CONSTANT
 from glmheads.families.family import Family, Interval, Link
-from glmheads.families.gaussian import GAUSSIAN
-from glmheads.families.poisson import POISSON, POISSON_WITHOUT_CONSTANT
 
 __all__ = ["BERNOULLI", "GAUSSIAN", "POISSON", "POISSON_WITHOUT_CONSTANT", "Family", "Interval", "Link"]

@@ -8,8 +8,6 @@ from typing import Any, ClassVar
 from glmheads.backends import Array
 from glmheads.display import qualified_name
 
-__all__ = ["Family", "Interval", "Link"]
-
 Function = Callable[[Array, Array], Array]
 
 
@@ -146,8 +144,8 @@ class Family:
     ) -> None:
         functions = {"loss": loss, "gradient": gradient, "hessian": hessian, "inverse_link": inverse_link}
         options = {"name": name, "valid_labels": valid_labels, "elementwise": elementwise, "portable": portable}
-        own = {key: part for key, part in (functions | options).items() if part is not None}
-        own = {key: part for key, part in own.items() if part != getattr(type(self), key, None)}
+        given = functions | options
+        own = {key: part for key, part in given.items() if part not in (None, getattr(type(self), key, None))}
         vars(self).update(own, is_changed=not functions.keys().isdisjoint(own))
         if not isinstance(getattr(self, "name", None), str):
             raise TypeError(f"name must be a string. Given: {name!r}")

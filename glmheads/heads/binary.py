@@ -1,35 +1,23 @@
 """The head of a binary classifier."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from glmheads import backends
+from glmheads import backends, metrics
 from glmheads.backends import Array
 from glmheads.families import BERNOULLI
 from glmheads.heads.estimator_spec import ClassificationOutput, ExportOutput, PredictOutput, RegressionOutput
-from glmheads.heads.family_head import FamilyHead
+from glmheads.heads.family_head import FamilyHead, is_count
 from glmheads.heads.head import Prediction
 from glmheads.inputs import NumericColumn, as_labels
 from glmheads.kernels.curves import named_curves
-from glmheads.metrics import (
-    area_metrics,
-    calibration_metrics,
-    choose,
-    chosen_names,
-    confusion_metrics,
-    mean_metrics,
-    threshold_metrics,
-)
+from glmheads.kernels.elementwise import in_dtype
 from glmheads.names import PredictionKeys, Reduction
 from glmheads.statistics import RankingSummary, ScoreBuckets, Statistics
 
-__all__ = ["BinaryClassHead", "binary_classification_head"]
 
-
-@dataclass(frozen=True, init=False, repr=False, eq=False)
 class BinaryClassHead(FamilyHead):
     """Classification into two classes by sigmoid cross entropy.
 
@@ -72,12 +60,10 @@ class BinaryClassHead(FamilyHead):
     [['leave'], ['stay']]
     >>> round(float(head.loss(["leave", "leave"], logits)), 6)
     0.587745
+    >>> gh.binary_classification_head(thresholds=[0.25], name="clicks")
+    BinaryClassHead(thresholds=[0.25], name='clicks')
     """
 
-    thresholds: tuple[float, ...] | None = None
-    label_vocabulary: tuple[str, ...] | None = None
-    num_thresholds: int | None = None
-    extra_metrics: tuple[str, ...] | str | None = None
     label_messages = ("Labels must be <= 2 - 1", "Labels must be >= 0")
 
     def __init__(
@@ -92,28 +78,17 @@ class BinaryClassHead(FamilyHead):
         extra_metrics: Sequence[str] | str | None = None,
     ) -> None:
         at = () if thresholds is None else _checked_thresholds(thresholds)
-        vocabulary = None if label_vocabulary is None else _checked_vocabulary(label_vocabulary)
-        if num_thresholds is not None and (
-            isinstance(num_thresholds, bool) or not hasattr(num_thresholds, "__index__") or num_thresholds < 2
-        ):
+        if num_thresholds is not None and not is_count(num_thresholds, least=2):
             raise ValueError(f"num_thresholds must be an integer >= 2, or None. Given: {num_thresholds!r}")
-        ranking = RankingSummary() if num_thresholds is None else ScoreBuckets(int(num_thresholds))
-        more = {**calibration_metrics(log_loss=loss_fn is None), **confusion_metrics(at)}
-        chosen = choose(extra_metrics, more)
-        vars(self).update(
-            thresholds=None if thresholds is None else at,
-            label_vocabulary=vocabulary,
-            num_thresholds=None if num_thresholds is None else int(num_thresholds),
-            extra_metrics=chosen_names(extra_metrics),
-        )
-        super().__init__(
-            family=BERNOULLI,
-            metrics=(*mean_metrics(), *threshold_metrics(at), *area_metrics(ranking), *chosen),
-            weight_column=weight_column,
-            loss_reduction=loss_reduction,
-            loss_fn=loss_fn,
-            name=name,
-        )
+        self.thresholds = None if thresholds is None else at
+        self.label_vocabulary = None if label_vocabulary is None else _checked_vocabulary(label_vocabulary)
+        self.num_thresholds = None if num_thresholds is None else int(num_thresholds)
+        self.extra_metrics = metrics.chosen_names(extra_metrics)
+        self._ranking: Any = RankingSummary() if self.num_thresholds is None else ScoreBuckets(self.num_thresholds)
+        available = {**metrics.calibration_metrics(log_loss=loss_fn is None), **metrics.confusion_metrics(at)}
+        chosen = metrics.choose(extra_metrics, available)
+        basic = (*metrics.mean_metrics(), *metrics.threshold_metrics(at), *metrics.area_metrics(self._ranking))
+        super().__init__(BERNOULLI, (*basic, *chosen), 1, weight_column, loss_reduction, loss_fn, name=name)
 
     def _describe(self, statistics: list[str]) -> dict[str, Any]:
         return {**super()._describe(statistics), "label_vocabulary": self.label_vocabulary}
@@ -127,30 +102,24 @@ class BinaryClassHead(FamilyHead):
         integer = xp.__array_namespace_info__().default_dtypes()["integral"]
         device = None if backend.is_lazy(logits) else backend.device(logits)
         logistic = self._mean(logits)
+        probabilities = xp.concat([self._mean(-logits), logistic], axis=-1)  # softmax([0, x]) is [σ(−x), σ(x)]
         class_ids = xp.astype(logits > 0, integer)
         all_class_ids = xp.reshape(xp.arange(2, dtype=xp.int32, device=device), (1, 2))
-        first = logits.shape[0]
-
-        def names() -> np.ndarray[Any, Any]:
-            return np.asarray(self.label_vocabulary or ("0", "1"))
-
+        rows = logits.shape[0]
+        words = self.label_vocabulary or ("0", "1")
         return {
-            PredictionKeys.LOGITS: xp.astype(logits, dtype, copy=False),
-            PredictionKeys.LOGISTIC: xp.astype(logistic, dtype, copy=False),
-            # softmax([0, x]) is [σ(−x), σ(x)]
-            PredictionKeys.PROBABILITIES: xp.astype(
-                xp.concat([self._mean(-logits), logistic], axis=-1), dtype, copy=False
-            ),
+            PredictionKeys.LOGITS: in_dtype(logits, dtype),
+            PredictionKeys.LOGISTIC: in_dtype(logistic, dtype),
+            PredictionKeys.PROBABILITIES: in_dtype(probabilities, dtype),
             PredictionKeys.CLASS_IDS: class_ids,
-            PredictionKeys.CLASSES: lambda: np.asarray(names()[backend.to_numpy(class_ids)]),
-            PredictionKeys.ALL_CLASS_IDS: xp.broadcast_to(all_class_ids, (first, 2)),
-            PredictionKeys.ALL_CLASSES: lambda: np.tile(names(), (first, 1)),
+            PredictionKeys.CLASSES: lambda: np.asarray(words)[backend.to_numpy(class_ids)],
+            PredictionKeys.ALL_CLASS_IDS: xp.broadcast_to(all_class_ids, (rows, 2)),
+            PredictionKeys.ALL_CLASSES: lambda: np.tile(words, (rows, 1)),
         }
 
     def _export_outputs(self, predictions: Mapping[str, Any]) -> dict[str, ExportOutput]:
-        classification = ClassificationOutput(
-            scores=predictions[PredictionKeys.PROBABILITIES], classes=predictions.get(PredictionKeys.ALL_CLASSES)
-        )
+        classes = predictions.get(PredictionKeys.ALL_CLASSES)
+        classification = ClassificationOutput(predictions[PredictionKeys.PROBABILITIES], classes)
         return {
             "serving_default": classification,
             "classification": classification,
@@ -177,9 +146,8 @@ class BinaryClassHead(FamilyHead):
             If the record is another head's.
         """
         others = super().curves(statistics)
-        ranking: Any = RankingSummary() if self.num_thresholds is None else ScoreBuckets(self.num_thresholds)
-        state = statistics.states.get(ranking.name)
-        points = np.zeros((4, 0)) if state is None else ranking.points(state)
+        state = statistics.states.get(self._ranking.name)
+        points = np.zeros((4, 0)) if state is None else self._ranking.points(state)
         return {**named_curves(points), **others}
 
 
@@ -204,20 +172,5 @@ def _checked_vocabulary(given: Sequence[str]) -> tuple[str, ...]:
     return words
 
 
-def binary_classification_head(
-    weight_column: str | NumericColumn | None = None,
-    thresholds: Sequence[float] | None = None,
-    label_vocabulary: Sequence[str] | None = None,
-    loss_reduction: Reduction | str = Reduction.SUM_OVER_BATCH_SIZE,
-    loss_fn: Callable[..., Array] | None = None,
-    name: str | None = None,
-) -> BinaryClassHead:
-    """A `BinaryClassHead` by the name that tf.contrib had for it.
-
-    Examples
-    --------
-    >>> import glmheads as gh
-    >>> gh.binary_classification_head(thresholds=[0.25], name="clicks")
-    BinaryClassHead(thresholds=[0.25], name='clicks')
-    """
-    return BinaryClassHead(weight_column, thresholds, label_vocabulary, loss_reduction, loss_fn, name)
+binary_classification_head = BinaryClassHead
+"""A `BinaryClassHead` by the name that tf.contrib had for it."""

@@ -1,9 +1,9 @@
 """How a head is shown, compared and written: by the arguments of its class, each kept in the attribute of its name."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from enum import Enum
 from functools import partial
 from pkgutil import resolve_name
@@ -12,22 +12,20 @@ from typing import Any, Self
 from glmheads.display import qualified_name
 from glmheads.families import Family
 
-__all__ = ["Configured"]
-
 _SCALARS = (type(None), bool, int, float, str)
-_FUNCTION_KEYS = {"function"}
-_OBJECT_KEYS = {"class", "arguments"}
+_FUNCTION = {"function"}
+_OBJECT = {"class", "arguments"}
 
 
 class Configured:
     """An object that is known by its arguments."""
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={text}' for name, text in self._shown().items())})"
+        return _call(self, self._shown())
 
     def _shown(self) -> dict[str, str]:
         """The arguments that differ from their defaults, as text."""
-        return {name: _text(value) for name, value in _arguments(self)}
+        return {name: _text(value) for name, value in _arguments(self).items()}
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and _public(self) == _public(other)
@@ -68,8 +66,7 @@ class Configured:
         for name in _parameters(type(self)):
             if not hasattr(self, _attribute(name)):
                 raise TypeError(f"{own} takes the argument {name}, but keeps no attribute {name}: set it in __init__")
-        arguments = {name: _encode(f"{own}: {name}", value) for name, value in _arguments(self)}
-        return {"class": _importable_name(own, type(self)), "arguments": arguments}
+        return _encode_object(own, f"{own}: ", self)
 
     @classmethod
     def from_dict(cls, config: Mapping[str, Any]) -> Self:
@@ -91,17 +88,11 @@ class Configured:
         ValueError, TypeError
             As the class does, if it does not take the arguments.
         """
-        if not (
-            isinstance(config, Mapping) and set(config) == _OBJECT_KEYS and isinstance(config["arguments"], Mapping)
-        ):
-            raise TypeError(
-                f"expected a dict that to_dict makes, {{'class': ..., 'arguments': {{...}}}}. Given: {config!r}"
-            )
-        made = _class(config["class"])
-        if not issubclass(made, cls):
+        if not (isinstance(config, Mapping) and set(config) == _OBJECT and isinstance(config["arguments"], Mapping)):
+            raise TypeError(f"expected a dict that to_dict makes, of a class and its arguments. Given: {config!r}")
+        if not issubclass(_class(config["class"]), cls):
             raise ValueError(f"the dict is of {config['class']}, which is no {cls.__name__}")
-        found = _make(made, config["arguments"])
-        assert isinstance(found, cls)
+        found: Self = _decode(config)
         return found
 
 
@@ -124,13 +115,19 @@ def _attribute(parameter: str) -> str:
     return "metric_specs" if parameter == "metrics" else parameter  # Head.metrics is a method
 
 
-def _arguments(head: Any) -> Iterator[tuple[str, Any]]:
-    """The arguments that differ from their defaults, as plain values."""
-    for name, parameter in _parameters(type(head)).items():
-        if hasattr(head, _attribute(name)):
-            value = _plain(getattr(head, _attribute(name)))
-            if not _same(value, _plain(parameter.default)):
-                yield name, value
+def _arguments(value: Any) -> dict[str, Any]:
+    """The arguments that differ from their defaults, as plain values; for a family, from its class's."""
+    found = {}
+    for name, parameter in _parameters(type(value)).items():
+        attribute = _attribute(name)
+        if not hasattr(value, attribute) or (isinstance(value, Family) and attribute not in vars(value)):
+            continue
+        argument, default = _plain(getattr(value, attribute)), _plain(parameter.default)
+        # an object is the same only as itself
+        is_comparable = type(argument) is type(default) and isinstance(argument, (*_SCALARS, list, dict))
+        if not (argument is default or (is_comparable and argument == default)):
+            found[name] = argument
+    return found
 
 
 def _public(head: Any) -> dict[str, Any]:
@@ -141,8 +138,6 @@ def _plain(value: Any) -> Any:
     """Numbers, strings, sequences, sets, mappings and arrays as numbers, str, lists and dicts; other objects as is."""
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, type):
-        return value
     if hasattr(value, "tolist") and not callable(value):
         value = value.tolist()  # an array, a column of a DataFrame or a scalar of NumPy's
     if isinstance(value, (list, tuple, range, set, frozenset)):
@@ -150,13 +145,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_plain(key): _plain(element) for key, element in value.items()}
     return value
-
-
-def _same(value: Any, default: Any) -> bool:
-    """Whether plain values are the same; an object is the same only as itself."""
-    if value is default:
-        return True
-    return type(value) is type(default) and isinstance(value, (*_SCALARS, list, dict)) and bool(value == default)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -172,15 +160,13 @@ def _text(value: Any) -> str:
     if hasattr(value, "__qualname__") or isinstance(value, partial):
         return qualified_name(value) or ""
     if is_dataclass(value) and not isinstance(value, Configured):
-        shown = [f"{field.name}={_text(_plain(found))}" for field, found in _set_fields(value) if field.repr]
-        return f"{type(value).__name__}({', '.join(shown)})"
+        hidden = {field.name for field in fields(value) if not field.repr}
+        return _call(value, {name: _text(found) for name, found in _arguments(value).items() if name not in hidden})
     return repr(value)
 
 
-def _set_fields(record: Any) -> list[tuple[Field[Any], Any]]:
-    """The fields of a dataclass's object that its ``__init__`` takes and that differ from their defaults."""
-    found = [(field, getattr(record, field.name)) for field in fields(record) if field.init]
-    return [(field, value) for field, value in found if field.default is MISSING or not _same(value, field.default)]
+def _call(value: object, arguments: Mapping[str, str]) -> str:
+    return f"{type(value).__name__}({', '.join(f'{name}={text}' for name, text in arguments.items())})"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -194,47 +180,43 @@ def _encode(where: str, value: Any) -> Any:
     if isinstance(value, list):
         return [_encode(where, element) for element in value]
     if isinstance(value, dict):
-        if not all(isinstance(key, str) for key in value) or set(value) in (_FUNCTION_KEYS, _OBJECT_KEYS):
+        if not all(isinstance(key, str) for key in value) or set(value) in (_FUNCTION, _OBJECT):
             raise TypeError(
                 f"{where} is a dict whose keys {list(value)} can't be written: they must be strings, and "
-                f"{sorted(_FUNCTION_KEYS)} and {sorted(_OBJECT_KEYS)} stand for functions and objects"
+                f"{sorted(_FUNCTION)} and {sorted(_OBJECT)} stand for functions and objects"
             )
         return {key: _encode(where, element) for key, element in value.items()}
     if isinstance(value, Configured):
         return value.to_dict()
-    if isinstance(value, Family):
-        own = [field.name for field in fields(Family) if field.name in vars(value)]
-        parts = {name: _encode(f"{where}.{name}", _plain(getattr(value, name))) for name in own}
-        return {"class": _importable_name(where, type(value)), "arguments": parts}
     if is_dataclass(value) and not isinstance(value, type):
-        arguments = {field.name: _encode(f"{where}.{field.name}", _plain(found)) for field, found in _set_fields(value)}
-        return {"class": _importable_name(where, type(value)), "arguments": arguments}
+        return _encode_object(where, f"{where}.", value)
     if callable(value):
         return {"function": _importable_name(where, value)}
     raise TypeError(f"{where} holds {value!r} of type {type(value)}, for which JSON has no form")
 
 
+def _encode_object(where: str, prefix: str, value: object) -> dict[str, Any]:
+    arguments = {name: _encode(f"{prefix}{name}", argument) for name, argument in _arguments(value).items()}
+    return {"class": _importable_name(where, type(value)), "arguments": arguments}
+
+
 def _decode(value: Any) -> Any:
     if isinstance(value, list):
         return [_decode(element) for element in value]
-    if isinstance(value, Mapping):
-        if set(value) == _FUNCTION_KEYS:
-            return _import(value["function"])
-        if set(value) == _OBJECT_KEYS:
-            return _make(_class(value["class"]), value["arguments"])
-        return {key: _decode(element) for key, element in value.items()}
-    return value
+    if not isinstance(value, Mapping):
+        return value
+    if set(value) == _FUNCTION:
+        return _import(value["function"])
+    if set(value) == _OBJECT:
+        return _class(value["class"])(**{name: _decode(element) for name, element in value["arguments"].items()})
+    return {key: _decode(element) for key, element in value.items()}
 
 
 def _class(name: Any) -> type:
     found = _import(name)
-    if not (isinstance(found, type) and (issubclass(found, (Configured, Family)) or is_dataclass(found))):
+    if not (isinstance(found, type) and (issubclass(found, Configured) or is_dataclass(found))):
         raise ValueError(f"{name} is no class of what to_dict writes: a head, a family or a dataclass")
     return found
-
-
-def _make(made: type, arguments: Mapping[str, Any]) -> Any:
-    return made(**{name: _decode(value) for name, value in arguments.items()})
 
 
 def _importable_name(where: str, value: Any) -> str:

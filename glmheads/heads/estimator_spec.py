@@ -3,19 +3,10 @@
 A spec is a record of arrays, metrics and one callable; it knows nothing of heads or of array libraries.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
-
-__all__ = [
-    "ClassificationOutput",
-    "EstimatorSpec",
-    "ExportOutput",
-    "ModeKeys",
-    "PredictOutput",
-    "RegressionOutput",
-]
 
 
 class ModeKeys(StrEnum):
@@ -84,60 +75,48 @@ class EstimatorSpec:
     export_outputs: Mapping[str, ExportOutput] | None = None
 
 
-def training_op(
-    loss: Any,
-    *,
-    optimizer: Any = None,
-    trainable_variables: Any = None,
-    train_op_fn: Callable[[Any], Any] | None = None,
-    update_ops: Sequence[Callable[[], Any]] | None = None,
-) -> Any:
+def training_op(loss: Any, optimizer: Any, trainable_variables: Any, train_op_fn: Any, update_ops: Any) -> Any:
     """The ``train_op`` of a spec: see ``Head.create_estimator_spec`` for the arguments and what is refused."""
-    if train_op_fn is not None and optimizer is not None:
-        raise ValueError("train_op_fn and optimizer cannot both be set. Give one of them.")
-    if train_op_fn is None and optimizer is None:
-        raise ValueError("train_op_fn and optimizer cannot both be None. Give one of them to train.")
-    if update_ops is not None:
-        if not isinstance(update_ops, (list, tuple)):
-            raise ValueError(f"update_ops should be a list or a tuple of callables. Given type: {type(update_ops)}")
-        for update_op in update_ops:
-            if not callable(update_op):
-                raise ValueError(f"update_ops should be a list or a tuple of callables. It holds: {update_op!r}")
-    if train_op_fn is not None:
-        train_op = train_op_fn(loss)
+    if (train_op_fn is None) == (optimizer is None):
+        both = "None" if optimizer is None else "set"
+        raise ValueError(f"train_op_fn and optimizer cannot both be {both}. Give one of them to train.")
+    if not (update_ops is None or (isinstance(update_ops, (list, tuple)) and all(map(callable, update_ops)))):
+        raise ValueError(f"update_ops should be a list or a tuple of callables. Given: {update_ops!r}")
+
+    def updated(result: Any) -> Any:
         for update_op in update_ops or ():
             update_op()
-        return train_op
-    _check_trainable_variables(optimizer, trainable_variables)
+        return result
+
+    if train_op_fn is not None:
+        return updated(train_op_fn(loss))
+    _check_optimizer(optimizer, trainable_variables)
 
     def step() -> Any:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        for update_op in update_ops or ():
-            update_op()
-        return loss
+        return updated(loss)
 
     return step
 
 
-def _check_trainable_variables(optimizer: Any, trainable_variables: Any) -> None:
-    if trainable_variables is None:
+def _check_optimizer(optimizer: Any, variables: Any) -> None:
+    if variables is None:
         raise ValueError("trainable_variables cannot be None. Give the list of parameters that the optimizer updates.")
-    if not isinstance(trainable_variables, (list, tuple)):
-        raise ValueError(f"trainable_variables should be a list or a tuple. Given type: {type(trainable_variables)}")
+    if not isinstance(variables, (list, tuple)):
+        raise ValueError(f"trainable_variables should be a list or a tuple. Given type: {type(variables)}")
     for method in ("zero_grad", "step"):
         if not callable(getattr(optimizer, method, None)):
             raise ValueError(
                 f"optimizer must have the methods zero_grad and step, as a torch.optim.Optimizer has; "
                 f"{type(optimizer)} has no {method}. Elsewhere, give train_op_fn."
             )
+    given = {id(variable) for variable in variables}
     groups = getattr(optimizer, "param_groups", None)
-    if groups is not None:
-        own = {id(variable) for group in groups for variable in group["params"]}
-        given = {id(variable) for variable in trainable_variables}
-        if own != given:
-            raise ValueError(
-                f"trainable_variables must be the optimizer's own parameters: {len(given - own)} of the "
-                f"{len(given)} given are not among them, and {len(own - given)} of its {len(own)} are not given."
-            )
+    own = given if groups is None else {id(variable) for group in groups for variable in group["params"]}
+    if own != given:
+        raise ValueError(
+            f"trainable_variables must be the optimizer's own parameters: {len(given - own)} of the {len(given)} given "
+            f"are not among them, and {len(own - given)} of its {len(own)} are not given."
+        )

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import FrozenInstanceError, replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -11,20 +11,15 @@ from glmheads import backends
 from glmheads.backends import Array
 from glmheads.display import html_table, qualified_name
 from glmheads.families import Family
-from glmheads.heads.estimator_spec import ModeKeys
-from glmheads.heads.head import Prediction, Predictions
+from glmheads.heads.head import Mode, Prediction, Predictions, Scalars, StatisticsHead
 from glmheads.heads.losses import FamilyLoss, UserLoss, checked_result, has, loss_fn_arguments, result_dtype, sum_of
-from glmheads.heads.statistics_head import StatisticsHead
 from glmheads.inputs import Examples, LabelRule, NumericColumn, as_labels, as_logits, as_weights
-from glmheads.kernels.elementwise import to_compute_dtype
+from glmheads.kernels.elementwise import in_dtype, to_compute_dtype
 from glmheads.metrics import MetricSpec, mean_metrics
 from glmheads.names import PredictionKeys, Reduction
 from glmheads.statistics import Measurement, Validity
 
-__all__ = ["FamilyHead"]
 
-
-@dataclass(frozen=True, init=False, repr=False, eq=False)
 class FamilyHead(StatisticsHead):
     """A head of a family: loss, predictions, metrics and statistics on any array library.
 
@@ -68,26 +63,14 @@ class FamilyHead(StatisticsHead):
     0.625
     """
 
-    family: Family
-    metric_specs: tuple[MetricSpec, ...]
     logits_dimension: int = 1
-    weight_column: str | NumericColumn | None = None
     loss_reduction: Reduction = Reduction.SUM_OVER_BATCH_SIZE
-    loss_fn: Callable[..., Array] | None = None
-    inverse_link_fn: Callable[[Array], Array] | None = None
     name: str | None = None
-    _loss_arguments: tuple[str, ...] = field(init=False)
-    measurement: Measurement = field(init=False)
-    """The kernel that computes the statistics."""
-    _label_rule: LabelRule = field(init=False)
-    _family_loss: FamilyLoss = field(init=False)
-
     label_messages: ClassVar[tuple[str, str] | None] = None
     """What errors say of a label that is too high, and of any other; if None, the family's interval."""
 
     def __init__(
         self,
-        *,
         family: Family,
         metrics: Sequence[MetricSpec] | None = None,
         logits_dimension: int = 1,
@@ -103,27 +86,37 @@ class FamilyHead(StatisticsHead):
             raise TypeError(f"inverse_link_fn must be callable. Given: {inverse_link_fn!r}")
         if weight_column is not None and not isinstance(weight_column, (str, NumericColumn)):
             raise TypeError(
-                f"Weight column must be either a string or NumericColumn. Given type: {type(weight_column)}. "
-                "Name the column, or make one with numeric_column."
+                f"Weight column must be either a string or NumericColumn. Given type: {type(weight_column)}."
             )
         if name is not None and not isinstance(name, str):
             raise TypeError(f"name must be a string. Given type: {type(name)}")
-        vars(self).update(
-            family=family,
-            metric_specs=_checked_metrics(metrics),
-            logits_dimension=_checked_dimension(logits_dimension),
-            weight_column=weight_column,
-            loss_reduction=_checked_reduction(loss_reduction),
-            loss_fn=loss_fn,
-            inverse_link_fn=inverse_link_fn,
-            name=name,
-            _loss_arguments=() if loss_fn is None else loss_fn_arguments(loss_fn),
-            _label_rule=LabelRule.of(family.valid_labels, self.label_messages),
-            _family_loss=FamilyLoss(family, _checked_reduction(loss_reduction), compiled=False),
-        )
-        statistics = {each.name: each for each in (Validity(), *(spec.statistic for spec in self.metric_specs))}
+        if not is_count(logits_dimension):
+            raise ValueError(f"logits_dimension must be an integer >= 1. Given: {logits_dimension!r}")
+        specs = mean_metrics() if metrics is None else tuple(metrics)
+        if not all(isinstance(spec, MetricSpec) for spec in specs):
+            raise TypeError(f"metrics must be a sequence of MetricSpec. Given: {metrics!r}")
+        self.family = family
+        self.metric_specs = specs
+        self.logits_dimension = int(logits_dimension)
+        self.weight_column = weight_column
+        self.loss_reduction = _checked_reduction(loss_reduction)
+        self.loss_fn = loss_fn
+        self.inverse_link_fn = inverse_link_fn
+        self.name = name
+        self._loss_arguments = () if loss_fn is None else loss_fn_arguments(loss_fn)
+        self._label_rule = LabelRule.of(family.valid_labels, self.label_messages)
+        self._family_loss = FamilyLoss(family, self.loss_reduction, compiled=False)
+        statistics = {each.name: each for each in (Validity(), *(spec.statistic for spec in specs))}
         config = json.dumps(self._describe(list(map(repr, statistics.values()))), sort_keys=True)
-        vars(self)["measurement"] = Measurement(config, family, tuple(statistics.values()))
+        self.measurement = Measurement(config, family, tuple(statistics.values()))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__:
+            raise FrozenInstanceError(f"cannot assign to {name}: a head does not change. Make another one")
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        raise FrozenInstanceError(f"cannot delete {name}: a head does not change")
 
     def _describe(self, statistics: list[str]) -> dict[str, Any]:
         """What the records of this head depend on: they add up if this is equal."""
@@ -162,7 +155,7 @@ class FamilyHead(StatisticsHead):
         0.5505
         """
         head = copy(self)
-        vars(head)["_family_loss"] = replace(self._family_loss, compiled=True)
+        vars(head).update(_is_compiled=True, _family_loss=replace(self._family_loss, compiled=True))
         return head
 
     # Examples
@@ -195,10 +188,6 @@ class FamilyHead(StatisticsHead):
         """Whether a `loss_fn` asks for the features."""
         return "features" in self._loss_arguments
 
-    @property
-    def _is_compiled(self) -> bool:
-        return self._family_loss.compiled
-
     def _read_labels(self, labels: Any, logits: Array, weights: Array | None) -> Array:
         return as_labels(labels, logits, elementwise=self.family.elementwise)
 
@@ -210,7 +199,6 @@ class FamilyHead(StatisticsHead):
             return examples
         examples = examples.validated()
         losses = predictions = None
-        xp = backend.xp
         with backend.errstate():
             loss = self._loss(features)
             if isinstance(loss, UserLoss):
@@ -219,7 +207,7 @@ class FamilyHead(StatisticsHead):
                 shape = examples.logits.shape
                 flat = examples.flattened(elementwise=False)
                 last = shape[-1] if self.family.elementwise else 1
-                losses = xp.reshape(self.family.loss(flat.labels, flat.logits), (*shape[:-1], last))
+                losses = backend.xp.reshape(self.family.loss(flat.labels, flat.logits), (*shape[:-1], last))
             if self.inverse_link_fn is not None or by_family:
                 predictions = self._mean(examples.logits)
         return replace(examples, losses=losses, predictions=predictions)
@@ -227,12 +215,7 @@ class FamilyHead(StatisticsHead):
     # Loss
 
     def loss(
-        self,
-        labels: Any,
-        logits: Any,
-        features: Any = None,
-        mode: ModeKeys | str | None = None,
-        regularization_losses: Sequence[Any] | None = None,
+        self, labels: Any, logits: Any, features: Any = None, mode: Mode = None, regularization_losses: Scalars = None
     ) -> Array:
         """The reduced loss.
 
@@ -283,14 +266,14 @@ class FamilyHead(StatisticsHead):
         ValueError, TypeError
             As `loss` does.
         """
-        return self._loss(features).gradient(self.examples(labels, logits, features))
+        return self._loss(features).derivative("gradient", self.examples(labels, logits, features))
 
     def hessian(self, labels: Any, logits: Any, features: Any = None) -> Array:
         """Diagonal of the second derivative of the reduced loss by the logits, without regularization.
 
         Parameters, result and errors are those of `gradient`.
         """
-        return self._loss(features).hessian(self.examples(labels, logits, features))
+        return self._loss(features).derivative("hessian", self.examples(labels, logits, features))
 
     def _loss(self, features: Any) -> FamilyLoss | UserLoss:
         if self.loss_fn is None:
@@ -327,54 +310,39 @@ class FamilyHead(StatisticsHead):
         backend = backends.of(logits)
         with backend.errstate():
             found = self._predictions(to_compute_dtype(logits), result_dtype(logits))
-        known = list(PredictionKeys)
         if isinstance(keys, str):
             raise TypeError(f"keys must be a list of prediction keys. Given the string {keys!r}: write [{keys!r}]")
         for key in keys or ():
-            if key not in known or key not in found:
+            if key not in list(found):
                 raise ValueError(
                     f"Prediction key must be in PredictionKeys, given: {key}. This head has {list(map(str, found))}."
                 )
-        chosen = {key: found[key] for key in keys} if keys else found
+        chosen = {str(key): found[key] for key in keys or found}
         if backend.is_traced(logits):
-            return {str(key): array for key, array in chosen.items() if not callable(array)}
-        return Predictions({str(key): array for key, array in chosen.items()})
+            return {key: array for key, array in chosen.items() if not callable(array)}
+        return Predictions(chosen)
 
     def _predictions(self, logits: Array, dtype: Any) -> dict[str, Prediction]:
         """All predictions by key, as arrays or as functions that make them; floating ones in `dtype`."""
-        xp = backends.of(logits).xp
-        mean = xp.astype(self._mean(logits), dtype, copy=False)
         return {
-            PredictionKeys.PREDICTIONS: mean,
-            PredictionKeys.LOGITS: xp.astype(logits, dtype, copy=False),
+            PredictionKeys.PREDICTIONS: in_dtype(self._mean(logits), dtype),
+            PredictionKeys.LOGITS: in_dtype(logits, dtype),
         }
 
     def _mean(self, logits: Array) -> Array:
         """The predicted mean, shaped like the logits."""
-        if self.inverse_link_fn is None:
-            return self._by_rows(self.family.inverse_link, logits)
-        return checked_result("inverse_link_fn", self.inverse_link_fn(logits), logits, tuple(logits.shape))
-
-    def _by_rows(self, function: Callable[[Array], Array], logits: Array) -> Array:
-        """``function(logits)``, of a family that is not elementwise for logits with two axes."""
+        if self.inverse_link_fn is not None:
+            return checked_result("inverse_link_fn", self.inverse_link_fn(logits), logits, tuple(logits.shape))
         if self.family.elementwise or logits.ndim == 2:
-            return function(logits)
+            return self.family.inverse_link(logits)
         xp = backends.of(logits).xp
-        return xp.reshape(function(xp.reshape(logits, (-1, logits.shape[-1]))), logits.shape)
+        rows = xp.reshape(logits, (-1, logits.shape[-1]))
+        return xp.reshape(self.family.inverse_link(rows), logits.shape)
 
 
-def _checked_metrics(metrics: Sequence[MetricSpec] | None) -> tuple[MetricSpec, ...]:
-    metrics = mean_metrics() if metrics is None else tuple(metrics)
-    for spec in metrics:
-        if not isinstance(spec, MetricSpec):
-            raise TypeError(f"metrics must be a sequence of MetricSpec. Given: {spec!r}")
-    return metrics
-
-
-def _checked_dimension(dimension: int) -> int:
-    if isinstance(dimension, bool) or not hasattr(dimension, "__index__") or dimension < 1:
-        raise ValueError(f"logits_dimension must be an integer >= 1. Given: {dimension!r}")
-    return int(dimension)
+def is_count(number: Any, least: int = 1) -> bool:
+    """Whether it is an integer of at least `least`."""
+    return not isinstance(number, bool) and hasattr(number, "__index__") and number >= least
 
 
 def _checked_reduction(given: Reduction | str) -> Reduction:

@@ -14,16 +14,16 @@ from glmheads.kernels.elementwise import compute_dtype, in_dtype, is_integral, t
 from glmheads.kernels.reductions import Pair, divisor, reduce, total, value, weigh
 from glmheads.names import Reduction
 
-__all__ = ["FamilyLoss", "UserLoss", "checked_result", "has", "loss_fn_arguments", "result_dtype", "sum_of"]
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Kernels
 
 
 @dataclass(frozen=True)
-class _FamilyKernel:
+class _Kernel:
+    """A function of the family by its name: Σ w l of ``"loss"``, the gradient or hessian over a scale, or both."""
+
     family: Family
+    function: str
 
     @property
     def elementwise(self) -> bool:
@@ -33,37 +33,22 @@ class _FamilyKernel:
     def portable(self) -> bool:
         return self.family.portable
 
+    def __call__(self, examples: Examples, scale: Array | None = None) -> tuple[Pair | None, Array | None]:
+        found = getattr(self.family, self.function)(examples.labels, examples.logits)
+        if self.function == "loss":
+            return self._total(found, examples), None
+        losses, derivative = found if self.function == "loss_and_gradient" else (None, found)
+        derivative = examples.weigh(derivative)
+        if scale is not None:
+            derivative = derivative / in_dtype(scale, derivative.dtype)
+        return None if losses is None else self._total(losses, examples), derivative
+
     def _total(self, losses: Array, examples: Examples) -> Pair:
         weights = examples.weights
         if weights is not None and losses.ndim < weights.ndim:
             losses = examples.backend.xp.reshape(losses, weights.shape)
         # Our own losses of what is absent, of label and logit 0, are finite.
         return total(examples.weigh(losses) if self.portable else weigh(losses, weights))
-
-
-class _Loss(_FamilyKernel):
-    """Σ w l"""
-
-    def __call__(self, examples: Examples) -> tuple[Pair, None]:
-        return self._total(self.family.loss(examples.labels, examples.logits), examples), None
-
-
-class _LossAndGradient(_FamilyKernel):
-    """Σ w l, and the gradient divided by `scale`."""
-
-    def __call__(self, examples: Examples, scale: Array | None) -> tuple[Pair, Array]:
-        losses, gradient = self.family.loss_and_gradient(examples.labels, examples.logits)
-        return self._total(losses, examples), _scaled(gradient, examples, scale)
-
-
-class _Gradient(_FamilyKernel):
-    def __call__(self, examples: Examples, scale: Array | None) -> tuple[None, Array]:
-        return None, _scaled(self.family.gradient(examples.labels, examples.logits), examples, scale)
-
-
-class _Hessian(_FamilyKernel):
-    def __call__(self, examples: Examples, scale: Array | None) -> tuple[None, Array]:
-        return None, _scaled(self.family.hessian(examples.labels, examples.logits), examples, scale)
 
 
 @dataclass(frozen=True)
@@ -77,11 +62,6 @@ class _Divisor:
     def __call__(self, examples: Examples) -> tuple[Pair, None]:
         losses = examples.logits if self.elementwise else examples.logits[:, :1]
         return divisor(losses, examples.weights, self.reduction), None
-
-
-def _scaled(derivative: Array, examples: Examples, scale: Array | None) -> Array:
-    weighted = examples.weigh(derivative)
-    return weighted if scale is None else weighted / in_dtype(scale, weighted.dtype)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -108,39 +88,30 @@ class FamilyLoss:
         """A 0-d array, which can be differentiated by the logits."""
         backend = examples.backend
         if not (backend.has_autograd and self.family.portable):  # autograd follows the operations of other families
-            return self._value(examples)
+            return self._value("loss", examples)[0]
         return backend.differentiable(
-            lambda x: self._value(examples.with_logits(x)),
-            lambda x: self._value_and_gradient(examples.with_logits(x)),
-            lambda x: self.gradient(examples.with_logits(x)),
+            lambda x: self._value("loss", examples.with_logits(x))[0],
+            lambda x: self._value("loss_and_gradient", examples.with_logits(x)),
+            lambda x: self.derivative("gradient", examples.with_logits(x)),
             examples.logits,
             examples.labels,
             examples.weights,
         )
 
-    def gradient(self, examples: Examples) -> Array:
-        """The first derivative by the logits, in their dtype."""
-        return self._derivative(_Gradient(self.family), examples)
-
-    def hessian(self, examples: Examples) -> Array:
-        """The diagonal of the second derivative by the logits, in their dtype."""
-        return self._derivative(_Hessian(self.family), examples)
+    def derivative(self, function: str, examples: Examples) -> Array:
+        """By the logits, in their dtype: the ``"gradient"``, or the ``"hessian"``'s diagonal."""
+        _, derivative = self._run(_Kernel(self.family, function), examples, self._scale(examples))
+        return in_dtype(derivative, result_dtype(examples.logits))
 
     def _run(self, kernel: engine.Kernel, examples: Examples, *scalars: Array | None) -> tuple[Any, Any]:
         return engine.run(kernel, examples, *scalars, compiled=self.compiled)
 
-    def _value(self, examples: Examples) -> Array:
-        summed, _ = self._run(_Loss(self.family), examples)
-        return _quotient(summed, self._scale(examples), examples)
-
-    def _value_and_gradient(self, examples: Examples) -> tuple[Array, Array]:
+    def _value(self, function: str, examples: Examples) -> tuple[Array, Array]:
+        """The loss, and the gradient if it is in the function."""
         scale = self._scale(examples)
-        summed, gradient = self._run(_LossAndGradient(self.family), examples, scale)
-        return _quotient(summed, scale, examples), gradient
-
-    def _derivative(self, kernel: engine.Kernel, examples: Examples) -> Array:
-        _, derivative = self._run(kernel, examples, self._scale(examples))
-        return in_dtype(derivative, result_dtype(examples.logits))
+        summed, gradient = self._run(_Kernel(self.family, function), examples, scale)
+        result = value(summed) if scale is None else value(summed) / scale
+        return in_dtype(result, compute_dtype(examples.logits)), gradient
 
     def _scale(self, examples: Examples) -> Array | None:
         """What the sum is divided by: 0-d in the accumulation dtype, and 1 in place of 0, where the sum is 0 too."""
@@ -152,11 +123,6 @@ class FamilyLoss:
         scale = value(self._run(_Divisor(self.reduction, elementwise), examples)[0])
         xp = backends.of(scale).xp
         return xp.where(scale == 0, xp.ones_like(scale), scale)
-
-
-def _quotient(summed: Pair, scale: Array | None, examples: Examples) -> Array:
-    result = value(summed) if scale is None else value(summed) / scale
-    return in_dtype(result, compute_dtype(examples.logits))
 
 
 @dataclass(frozen=True)
@@ -194,15 +160,10 @@ class UserLoss:
         with examples.backend.errstate():
             return reduce(self.losses(examples), examples.weights, self.reduction)
 
-    def gradient(self, examples: Examples) -> Array:
-        """The first derivative by the logits, by the library's autograd."""
-        return self._derivative(examples.backend.gradient, examples)
-
-    def hessian(self, examples: Examples) -> Array:
-        """The diagonal of the second derivative by the logits, by the library's autograd."""
-        return self._derivative(examples.backend.hessian_diagonal, examples)
-
-    def _derivative(self, differentiate: Callable[..., Array], examples: Examples) -> Array:
+    def derivative(self, function: str, examples: Examples) -> Array:
+        """By the logits, in their dtype, by the library's autograd: as that of `FamilyLoss`."""
+        backend = examples.backend
+        differentiate = backend.gradient if function == "gradient" else backend.hessian_diagonal
         dtype = result_dtype(examples.logits)
         examples = examples.validated()
 
@@ -237,14 +198,12 @@ def loss_fn_arguments(loss_fn: Callable[..., Array]) -> tuple[str, ...]:
         # functools.partial leaves options with a default, which nobody else sets.
         or (parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty)
     )
-    for needed in ("labels", "logits"):
+    for needed in known[:2]:
         if needed not in arguments:
             raise ValueError(f"loss_fn must contain argument: {needed}. Given arguments: {arguments}")
     unexpected = [argument for argument in arguments if argument not in known]
     if unexpected:
-        raise ValueError(
-            f"loss_fn has unexpected args: {unexpected}. It may take labels, logits, features and loss_reduction."
-        )
+        raise ValueError(f"loss_fn has unexpected args: {unexpected}. It may take {', '.join(known)}.")
     return tuple(argument for argument in arguments if argument in known[2:])
 
 

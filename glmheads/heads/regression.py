@@ -1,30 +1,29 @@
 """Regression heads: a real number, a probability or a count for each logit."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from glmheads.backends import Array
 from glmheads.families import BERNOULLI, GAUSSIAN, POISSON, POISSON_WITHOUT_CONSTANT, Family
 from glmheads.heads.estimator_spec import ExportOutput, PredictOutput, RegressionOutput
-from glmheads.heads.family_head import FamilyHead
+from glmheads.heads.family_head import FamilyHead, is_count
 from glmheads.heads.head import Prediction
 from glmheads.inputs import NumericColumn
-from glmheads.metrics import calibration_metrics, choose, chosen_names, mean_metrics
+from glmheads.metrics import MetricSpec, calibration_metrics, choose, chosen_names, mean_metrics
 from glmheads.names import PredictionKeys, Reduction
-
-__all__ = ["LogisticRegressionHead", "PoissonRegressionHead", "RegressionHead", "logistic_regression_head"]
 
 
 class _RegressionHead(FamilyHead):
     """A head that predicts a mean for each logit."""
 
-    def __init__(self, *, family: Family, label_dimension: int = 1, **arguments: Any) -> None:
-        if isinstance(label_dimension, bool) or not hasattr(label_dimension, "__index__") or label_dimension < 1:
+    def __init__(
+        self, family: Family, metrics: Sequence[MetricSpec] | None, label_dimension: int, *arguments: Any
+    ) -> None:
+        if not is_count(label_dimension):
             raise ValueError(
                 f"Invalid label_dimension {label_dimension}. It is the number of labels of an example, >= 1."
             )
-        super().__init__(family=family, logits_dimension=int(label_dimension), **arguments)
+        super().__init__(family, metrics, label_dimension, *arguments)
 
     @property
     def label_dimension(self) -> int:
@@ -75,15 +74,7 @@ class RegressionHead(_RegressionHead):
         inverse_link_fn: Callable[[Array], Array] | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(
-            family=GAUSSIAN,
-            label_dimension=label_dimension,
-            weight_column=weight_column,
-            loss_reduction=loss_reduction,
-            loss_fn=loss_fn,
-            inverse_link_fn=inverse_link_fn,
-            name=name,
-        )
+        super().__init__(GAUSSIAN, None, label_dimension, weight_column, loss_reduction, loss_fn, inverse_link_fn, name)
 
     def _predictions(self, logits: Array, dtype: Any) -> dict[str, Prediction]:
         found = super()._predictions(logits, dtype)
@@ -92,7 +83,6 @@ class RegressionHead(_RegressionHead):
         return found
 
 
-@dataclass(frozen=True, init=False, repr=False, eq=False)
 class LogisticRegressionHead(_RegressionHead):
     """Regression to a probability by sigmoid cross entropy; labels are in [0, 1].
 
@@ -119,9 +109,10 @@ class LogisticRegressionHead(_RegressionHead):
     >>> labels, logits = np.asarray([0.25, 1.0]), np.asarray([[0.0], [3.0]])
     >>> round(float(head.loss(labels, logits, {"w": np.asarray([2.0, 1.0])})), 6)
     0.717441
+    >>> gh.logistic_regression_head(loss_reduction="weighted_sum")
+    LogisticRegressionHead(loss_reduction='sum')
     """
 
-    extra_metrics: tuple[str, ...] | str | None = None
     label_messages = ("Labels must be in range [0, 1]", "Labels must be in range [0, 1]")
 
     def __init__(
@@ -131,18 +122,11 @@ class LogisticRegressionHead(_RegressionHead):
         name: str | None = None,
         extra_metrics: Sequence[str] | str | None = None,
     ) -> None:
-        chosen = choose(extra_metrics, calibration_metrics())
-        vars(self)["extra_metrics"] = chosen_names(extra_metrics)
-        super().__init__(
-            family=BERNOULLI,
-            metrics=(*mean_metrics(), *chosen),
-            weight_column=weight_column,
-            loss_reduction=loss_reduction,
-            name=name,
-        )
+        self.extra_metrics = chosen_names(extra_metrics)
+        metrics = (*mean_metrics(), *choose(extra_metrics, calibration_metrics()))
+        super().__init__(BERNOULLI, metrics, 1, weight_column, loss_reduction, None, None, name)
 
 
-@dataclass(frozen=True, init=False, repr=False, eq=False)
 class PoissonRegressionHead(_RegressionHead):
     """Regression to `label_dimension` counts by the log-Poisson loss; labels are nonnegative.
 
@@ -171,8 +155,6 @@ class PoissonRegressionHead(_RegressionHead):
     1.0
     """
 
-    compute_full_loss: bool = True
-
     def __init__(
         self,
         label_dimension: int = 1,
@@ -181,27 +163,10 @@ class PoissonRegressionHead(_RegressionHead):
         compute_full_loss: bool = True,
         name: str | None = None,
     ) -> None:
-        vars(self)["compute_full_loss"] = bool(compute_full_loss)
-        super().__init__(
-            family=POISSON if compute_full_loss else POISSON_WITHOUT_CONSTANT,
-            label_dimension=label_dimension,
-            weight_column=weight_column,
-            loss_reduction=loss_reduction,
-            name=name,
-        )
+        self.compute_full_loss = bool(compute_full_loss)
+        family = POISSON if compute_full_loss else POISSON_WITHOUT_CONSTANT
+        super().__init__(family, None, label_dimension, weight_column, loss_reduction, None, None, name)
 
 
-def logistic_regression_head(
-    weight_column: str | NumericColumn | None = None,
-    loss_reduction: Reduction | str = Reduction.SUM_OVER_BATCH_SIZE,
-    name: str | None = None,
-) -> LogisticRegressionHead:
-    """A `LogisticRegressionHead` by the name that tf.contrib had for it.
-
-    Examples
-    --------
-    >>> import glmheads as gh
-    >>> gh.logistic_regression_head(loss_reduction="weighted_sum")
-    LogisticRegressionHead(loss_reduction='sum')
-    """
-    return LogisticRegressionHead(weight_column=weight_column, loss_reduction=loss_reduction, name=name)
+logistic_regression_head = LogisticRegressionHead
+"""A `LogisticRegressionHead` by the name that tf.contrib had for it."""

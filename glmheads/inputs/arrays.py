@@ -10,8 +10,6 @@ from glmheads import backends
 from glmheads.backends import Array
 from glmheads.inputs.tables import column_names
 
-__all__ = ["SHOWN", "as_array", "as_numpy", "native", "to_host", "to_library"]
-
 SHOWN = 5
 """Most bad values that an error shows."""
 
@@ -34,15 +32,10 @@ def to_library(name: str, value: Any, logits: Array) -> Array:
         if here != there and here is not None and there is not None:
             raise ValueError(f"{name} must be on the device of the logits, {here}, not on {there}: move one of them")
         return native(value)
-    if not theirs.on_host(value):
+    if not theirs.on_host(value) or theirs.is_lazy(value):
+        place = "without values yet" if theirs.on_host(value) else f"on {theirs.device(value)}"
         raise ValueError(
-            f"{name} are a {theirs.name} array on {theirs.device(value)}, the logits a {ours.name} array: "
-            "move them to one library and device"
-        )
-    if theirs.is_lazy(value):
-        raise ValueError(
-            f"{name} are a {theirs.name} array without values yet, the logits a {ours.name} array: "
-            "bring both to one library"
+            f"{name} are a {theirs.name} array {place}, the logits of {ours.name}: bring both to one library and device"
         )
     return ours.from_numpy(_portable(theirs.to_numpy(value)), ours.device(logits))
 
@@ -73,31 +66,25 @@ def as_numpy(name: str, value: Any) -> np.ndarray[Any, Any]:
         raise TypeError(f"{name} must have values, not be lazy: collect them. Given type: {type(value)}")
     if hasattr(value, "columns") or hasattr(value, "column_names"):
         return _from_table(name, value)
-    value = _in_one_piece(value)
+    if hasattr(value, "combine_chunks"):
+        value = value.chunk(0) if value.num_chunks == 1 else value.combine_chunks()
+    if hasattr(value, "dictionary_decode"):
+        value = value.dictionary_decode()
     if type(getattr(value, "dtype", None)).__name__ == "Struct":
         raise TypeError(f"{name} must be real numbers, not records: give the field that is meant")
     _refuse_nulls(name, _null_mask(value))
-    array = _from_dlpack(name, value) if hasattr(value, "__dlpack__") else None
-    if array is None:
-        array = _from_numpy(name, value)
+    array = _from_dlpack(name, value) if hasattr(value, "__dlpack__") else _from_numpy(name, value)
     if array.dtype.kind == "O" and array.ndim == 1 and len(array) and isinstance(array[0], (list, tuple, np.ndarray)):
         array = _from_numpy(name, array.tolist())
     if array.ndim > 1:
-        for flatten in ("flatten", "explode"):
-            if hasattr(value, "null_count") and hasattr(value, flatten):
-                _refuse_nulls(name, _null_mask(getattr(value, flatten)()))
+        flatten = getattr(value, "flatten", getattr(value, "explode", None))
+        if hasattr(value, "null_count") and flatten is not None:
+            _refuse_nulls(name, _null_mask(flatten()))
     if array.dtype.kind == "O" and array.ndim == 0 and value is not None:
         raise TypeError(
             f"{name} must be real numbers: an array, a list or a column of a table. Given type: {type(value)}"
         )
     return array
-
-
-def _in_one_piece(value: Any) -> Any:
-    """A column neither in chunks nor encoded by a dictionary, if it is one that can be."""
-    if hasattr(value, "combine_chunks"):
-        value = value.chunk(0) if value.num_chunks == 1 else value.combine_chunks()
-    return value.dictionary_decode() if hasattr(value, "dictionary_decode") else value
 
 
 def _from_table(name: str, table: Any) -> np.ndarray[Any, Any]:
@@ -111,20 +98,19 @@ def _from_table(name: str, table: Any) -> np.ndarray[Any, Any]:
     return np.stack(columns, axis=-1) if columns else np.asarray(table)
 
 
-def _from_dlpack(name: str, value: Any) -> np.ndarray[Any, Any] | None:
-    """By DLPack, which copies nothing and asks no other library to be imported; None where NumPy can't."""
-    on_host = (1, 3)  # kDLCPU and kDLCUDAHost
-    if hasattr(value, "__dlpack_device__") and int(value.__dlpack_device__()[0]) not in on_host:
+def _from_dlpack(name: str, value: Any) -> np.ndarray[Any, Any]:
+    """By DLPack where NumPy can, which copies nothing and asks no other library to be imported."""
+    device = tuple(value.__dlpack_device__()) if hasattr(value, "__dlpack_device__") else (1, 0)
+    if int(device[0]) not in (1, 3):  # kDLCPU and kDLCUDAHost
         raise ValueError(
-            f"{name} are not in the host's memory but on device {tuple(value.__dlpack_device__())} of DLPack: "
-            "give them as an array of the logits' library"
+            f"{name} are not in the host's memory but on device {device} of DLPack: give them in the logits' library"
         )
     try:
         return np.from_dlpack(value)
     except Exception:
         if not hasattr(value, "__array__"):
             raise
-        return None
+        return _from_numpy(name, value)
 
 
 def _from_numpy(name: str, value: Any) -> np.ndarray[Any, Any]:
@@ -150,9 +136,8 @@ def _refuse_nulls(name: str, missing: np.ndarray[Any, Any] | None) -> None:
     if missing is not None and np.any(missing):
         index = np.flatnonzero(missing)
         shown = ", ".join(map(str, index[:SHOWN])) + (", ..." if len(index) > SHOWN else "")
-        raise ValueError(
-            f"{name} must not be missing: {len(index)} of {missing.size} are null, at {shown}. Drop or fill them"
-        )
+        count = f"{len(index)} of {missing.size}"
+        raise ValueError(f"{name} must not be missing: {count} are null, at {shown}. Drop or fill them")
 
 
 def _refuse_objects(name: str, array: np.ndarray[Any, Any]) -> None:
@@ -162,12 +147,11 @@ def _refuse_objects(name: str, array: np.ndarray[Any, Any]) -> None:
         # None, and what pandas has for it; the names are those of no other class
         missing = np.asarray([x is None or type(x).__name__ in ("NAType", "NaTType") for x in flat], dtype=bool)
         others = [x for x, is_missing in zip(flat, missing, strict=True) if not is_missing]
-        if all(isinstance(x, (int, float, np.generic)) for x in others):
+        if all(isinstance(x, (int, float, np.generic, Decimal, Fraction)) for x in others):
             _refuse_nulls(name, missing)
-            raise TypeError(f"{name} must be real numbers; they are an array of objects: convert it with astype(float)")
-        if all(isinstance(x, (int, float, Decimal, Fraction)) for x in others):
-            _refuse_nulls(name, missing)
-            raise TypeError(f"{name} must be real numbers; they are {type(others[0])}: convert them to float")
+            exact = [f"{type(x)}: convert them to float" for x in others if isinstance(x, (Decimal, Fraction))]
+            kind = exact[0] if exact else "an array of objects: convert it with astype(float)"
+            raise TypeError(f"{name} must be real numbers; they are {kind}")
     hint = "are words or objects: give label_vocabulary" if name.startswith("labels") else "are not numbers"
     raise TypeError(f"{name} must be real numbers; they {hint}. Given dtype: {array.dtype}")
 
@@ -190,18 +174,16 @@ def _portable(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def _check_numeric(name: str, array: Array) -> None:
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{name} must not be a masked array: drop or fill what is masked")
-    if isinstance(array.dtype, np.dtype) and array.dtype.kind in "biuf":
+    kind = array.dtype.kind if isinstance(array.dtype, np.dtype) else "?"
+    if kind in "biuf":
         return
-    if isinstance(array.dtype, np.dtype):
-        if array.dtype.kind in "OSUT":
-            _refuse_objects(name, array)
-        if array.dtype.kind in "mM":
-            raise TypeError(f"{name} must be real numbers, not dates or times. Given dtype: {array.dtype}")
-        if "bfloat16" not in str(array.dtype):
-            raise TypeError(f"{name} must be real numbers. Given dtype: {array.dtype}")
-    elif "complex" in str(array.dtype):
+    if kind in "OSUT":
+        _refuse_objects(name, array)
+    if kind in "mM":
+        raise TypeError(f"{name} must be real numbers, not dates or times. Given dtype: {array.dtype}")
+    if (kind != "?" or "complex" in str(array.dtype)) and "bfloat16" not in str(array.dtype):
         raise TypeError(f"{name} must be real numbers. Given dtype: {array.dtype}")
-    elif getattr(array, "is_sparse", False) or getattr(array, "is_sparse_csr", False):
+    if getattr(array, "is_sparse", False) or getattr(array, "is_sparse_csr", False):
         raise TypeError(f"{name} must not be sparse: give the array that its to_dense() returns")
 
 

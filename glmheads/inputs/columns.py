@@ -14,26 +14,10 @@ from glmheads.backends import Array
 from glmheads.inputs.arrays import SHOWN, as_array, as_numpy, native, to_library
 from glmheads.inputs.tables import feature
 
-__all__ = ["NumericColumn", "as_labels", "as_logits", "as_weights", "numeric_column"]
-
 
 @dataclass(frozen=True)
 class NumericColumn:
-    """A column of numbers by name, and what is done to it when it is read. Made by `numeric_column`.
-
-    Examples
-    --------
-    >>> import glmheads as gh
-    >>> gh.numeric_column("count").key
-    'count'
-    """
-
-    key: str
-    normalizer_fn: Callable[[Any], Any] | None = None
-
-
-def numeric_column(key: str, *, normalizer_fn: Callable[[Any], Any] | None = None) -> NumericColumn:
-    """A weight column that is normalized when it is read.
+    """A column of weights that is normalized when it is read; `numeric_column` is another name of it.
 
     Parameters
     ----------
@@ -53,12 +37,22 @@ def numeric_column(key: str, *, normalizer_fn: Callable[[Any], Any] | None = Non
     >>> import glmheads as gh
     >>> weight = gh.numeric_column("count", normalizer_fn=lambda column: column / 10)
     >>> head = gh.BinaryClassHead(weight_column=weight)
+    >>> weight.key
+    'count'
     """
-    if not isinstance(key, str):
-        raise TypeError(f"key must be a string, the name of a column. Given type: {type(key)}")
-    if normalizer_fn is not None and not callable(normalizer_fn):
-        raise TypeError(f"normalizer_fn must be callable. Given: {normalizer_fn!r}")
-    return NumericColumn(key, normalizer_fn)
+
+    key: str
+    normalizer_fn: Callable[[Any], Any] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.key, str):
+            raise TypeError(f"key must be a string, the name of a column. Given type: {type(self.key)}")
+        if self.normalizer_fn is not None and not callable(self.normalizer_fn):
+            raise TypeError(f"normalizer_fn must be callable. Given: {self.normalizer_fn!r}")
+
+
+numeric_column = NumericColumn
+"""A `NumericColumn` by the name that TensorFlow has for it."""
 
 
 def as_logits(logits: Any, dimension: int) -> Array:
@@ -71,18 +65,15 @@ def as_logits(logits: Any, dimension: int) -> Array:
     TypeError
         If they are not real numbers.
     """
-    logits = as_array("logits", logits)
-    logits = native(logits)
+    logits = native(as_array("logits", logits))
     shape = tuple(logits.shape)
     if len(shape) < 2:
         raise ValueError(
-            f"logits must have rank at least 2.  Received rank {len(shape)}, shape {shape}. "
-            f"The last axis is the logits dimension: reshape them to (-1, {dimension})."
+            f"logits must have rank at least 2.  Received rank {len(shape)}, shape {shape}. Give (..., {dimension})."
         )
     if shape[-1] != dimension:
         raise ValueError(
-            f"logits shape must be [D0, D1, ... DN, logits_dimension], got {shape}. "
-            f"This head has logits_dimension {dimension}."
+            f"logits shape must be [D0, D1, ... DN, logits_dimension], got {shape}. logits_dimension is {dimension}."
         )
     return logits
 
@@ -110,35 +101,30 @@ def as_labels(
     """
     if labels is None:
         raise ValueError(
-            "You must provide a labels Tensor. Given: None. "
-            "Check that your data contain the labels, and that your input function returns them."
+            "You must provide a labels Tensor. Given: None. Check that your input function returns the labels."
         )
     if vocabulary is not None:
         labels = _look_up(labels, vocabulary, weights)
     labels = to_library("labels", labels, logits)
     shape = tuple(logits.shape)
-    dimension = shape[-1]
     if len(labels.shape) == len(shape) - 1:
         labels = backends.of(labels).xp.reshape(labels, (*labels.shape, 1))
-    if not elementwise and tuple(labels.shape) == (*shape[:-1], 1):
-        return labels
-    if len(labels.shape) < 2:
-        raise ValueError(
-            f"labels must have rank at least 2.  Received rank {len(labels.shape)}, shape {tuple(labels.shape)}. "
-            f"Give each of the logits, of shape {shape}, its label."
-        )
     found = tuple(labels.shape)
-    if found[-1] != dimension:
+    if found == shape or (not elementwise and found == (*shape[:-1], 1)):
+        return labels
+    if len(found) < 2:
         raise ValueError(
-            f"Mismatched label shape. Expected labels dimension={dimension}.  Received {found[-1]}. "
+            f"labels must have rank at least 2.  Received rank {len(found)}, shape {found}. The logits have {shape}."
+        )
+    if found[-1] != shape[-1]:
+        raise ValueError(
+            f"Mismatched label shape. Expected labels dimension={shape[-1]}.  Received {found[-1]}. "
             f"Labels of shape {found} don't fit logits of shape {shape}: if they are one-hot, give the class instead."
         )
-    if found != shape:
-        raise ValueError(
-            f"labels shape must be [D0, D1, ... DN, {dimension}]. "
-            f"Give each logit its label, expected_labels_shape: {shape}. labels_shape: {found}."
-        )
-    return labels
+    raise ValueError(
+        f"labels shape must be [D0, D1, ... DN, {shape[-1]}]. "
+        f"Give each logit its label, expected_labels_shape: {shape}. labels_shape: {found}."
+    )
 
 
 def as_weights(
@@ -157,24 +143,22 @@ def as_weights(
     """
     if weight_column is None:
         return None
-    if isinstance(weight_column, str):
-        weight_column = NumericColumn(weight_column)
-    name = f"weights (feature {weight_column.key})"
-    weights = feature(features, weight_column.key)
-    if weight_column.normalizer_fn is not None:
-        weights = weight_column.normalizer_fn(weights if backends.is_array(weights) else as_numpy(name, weights))
+    normalize = None if isinstance(weight_column, str) else weight_column.normalizer_fn
+    key = weight_column if isinstance(weight_column, str) else weight_column.key
+    name = f"weights (feature {key})"
+    weights = feature(features, key)
+    if normalize is not None:
+        weights = normalize(weights if backends.is_array(weights) else as_numpy(name, weights))
     weights = to_library(name, weights, logits)
     shape = tuple(logits.shape)
     if tuple(weights.shape) == shape[:-1]:
         weights = backends.of(weights).xp.reshape(weights, (*weights.shape, 1))
     found = tuple(weights.shape)
     if found != (*shape[:-1], 1) and not (elementwise and found == shape):
-        or_each = "" if shape[-1] == 1 or not elementwise else " or [D0, D1, ... DN, logits_dimension]"
-        either = ", " if or_each else " or "
-        raise ValueError(
-            f"weights shape must be [D0, D1, ... DN]{either}[D0, D1, ... DN, 1]{or_each}, "
-            f"logits_shape: {shape}. weights_shape: {found}."
-        )
+        allowed = "[D0, D1, ... DN] or [D0, D1, ... DN, 1]"
+        if elementwise and shape[-1] > 1:
+            allowed = "[D0, D1, ... DN], [D0, D1, ... DN, 1] or [D0, D1, ... DN, logits_dimension]"
+        raise ValueError(f"weights shape must be {allowed}, logits_shape: {shape}. weights_shape: {found}.")
     return weights
 
 
@@ -183,12 +167,13 @@ def _look_up(labels: Any, vocabulary: tuple[str, ...], weights: Array | None) ->
     if backends.is_array(labels):
         if backends.of(labels).is_traced(labels):
             raise ValueError(
-                "labels are words of label_vocabulary, which can't be looked up under a trace: "
-                "give a head without a vocabulary their positions"
+                "labels, words of label_vocabulary, can't be looked up under a trace: give numbers to a head without"
             )
         labels = backends.of(labels).to_numpy(labels)
     labels = np.asarray(labels)
-    words = _words(labels)
+    words = labels.ravel()
+    if words.dtype.kind != "U":
+        words = np.asarray([w.decode() if isinstance(w, bytes) else str(w) for w in words.tolist()], dtype=str)
     ids = np.full(words.shape, np.nan)
     for position, word in enumerate(vocabulary):
         ids[words == word] = position
@@ -203,11 +188,3 @@ def _look_up(labels: Any, vocabulary: tuple[str, ...], weights: Array | None) ->
             f"unknown are {np.unique(words[unknown]).tolist()[:SHOWN]}"
         )
     return ids.reshape(labels.shape)
-
-
-def _words(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The elements as text, flat."""
-    flat = array.ravel()
-    if flat.dtype.kind == "U":
-        return flat
-    return np.asarray([w.decode() if isinstance(w, bytes) else str(w) for w in flat.tolist()], dtype=str)

@@ -5,7 +5,7 @@ the loss NaN and is counted in the statistics. An example of weight 0 is absent:
 """
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import reduce
 from typing import Any
@@ -18,8 +18,6 @@ from glmheads.families import Interval
 from glmheads.inputs.arrays import SHOWN
 from glmheads.kernels.elementwise import in_dtype, to_compute_dtype
 from glmheads.kernels.reductions import Pair, counted, total
-
-__all__ = ["Examples", "LabelRule", "concatenated"]
 
 _VALID_WEIGHTS = Interval(0)
 
@@ -96,19 +94,21 @@ class Examples:
         labels, logits, weights, losses, predictions = arrays
         return Examples(labels, logits, weights, self.rule, losses, predictions, self.is_validated)
 
+    def map(self, function: Callable[[Array], Array]) -> "Examples":
+        """These examples with what a function makes of each array."""
+        return self.with_arrays([None if array is None else function(array) for array in self.arrays()])
+
     def with_logits(self, logits: Array) -> "Examples":
         """These examples with other logits."""
         return Examples(self.labels, logits, self.weights, self.rule, is_validated=self.is_validated)
 
     def __getitem__(self, rows: "slice | Array") -> "Examples":
         """The examples of these rows, a slice or NumPy positions; the arrays are NumPy's or the library's own."""
-        return self.with_arrays([None if array is None else array[rows] for array in self.arrays()])
+        return self.map(lambda array: array[rows])
 
     def detached(self) -> "Examples":
         """The examples without the graph that autograd would keep alive with them."""
-        if not self.backend.has_autograd:
-            return self
-        return self.with_arrays([None if a is None else backends.of(a).detach(a) for a in self.arrays()])
+        return self.map(lambda array: backends.of(array).detach(array)) if self.backend.has_autograd else self
 
     def flattened(self, *, elementwise: bool) -> "Examples":
         """The examples with one axis, if each logit stands alone and has its weight; else with two.

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["batches", "column", "column_names", "feature", "is_table", "names"]
-
 
 def feature(features: Any, key: str) -> Any:
     """A column of the features, which are a mapping, a DataFrame or a Table.
@@ -18,10 +16,8 @@ def feature(features: Any, key: str) -> Any:
     """
     names = [] if features is None else column_names(features)
     if key not in names:
-        raise ValueError(
-            f"Feature {key} is not in features dictionary. "
-            + ("No features were given." if features is None else f"It has {names}.")
-        )
+        found = "No features were given." if features is None else f"It has {names}."
+        raise ValueError(f"Feature {key} is not in features dictionary. {found}")
     return features[key]
 
 
@@ -33,8 +29,7 @@ def column_names(features: Any) -> list[Any]:
     TypeError
         If the features have no columns by name.
     """
-    found = getattr(features, "column_names", None)
-    found = getattr(features, "columns", None) if found is None else found
+    found = getattr(features, "column_names", getattr(features, "columns", None))
     if found is None and not hasattr(features, "keys"):
         raise TypeError(f"features must be a mapping of columns, a DataFrame or a Table. Given: {type(features)}")
     return list(features.keys() if found is None else found)
@@ -60,8 +55,7 @@ def names(argument: str, given: str | Sequence[str]) -> tuple[str, ...]:
 
 def is_table(data: Any) -> bool:
     """Whether the data have columns by name."""
-    has_names = hasattr(data, "column_names") or hasattr(data, "columns") or hasattr(data, "keys")
-    return has_names and hasattr(data, "__getitem__")
+    return hasattr(data, "__getitem__") and any(hasattr(data, names) for names in ("column_names", "columns", "keys"))
 
 
 def batches(data: Any, columns: tuple[str, ...] | None) -> Iterable[Any]:
