@@ -205,8 +205,9 @@ class FamilyHead(StatisticsHead):
                 losses = loss.losses(examples)
             elif by_family:
                 flat = examples.flattened(elementwise=False)
+                *leading, last = examples.logits.shape
                 losses = self.family.loss(flat.labels, flat.logits)
-                losses = backend.xp.reshape(losses, (*examples.logits.shape[:-1], -1))
+                losses = backend.xp.reshape(losses, (*leading, last if self.family.elementwise else 1))
             if self.inverse_link_fn is not None or by_family:
                 predictions = self._mean(examples.logits)
         return replace(examples, losses=losses, predictions=predictions)
@@ -336,7 +337,7 @@ class FamilyHead(StatisticsHead):
             return self.family.inverse_link(logits)
         xp = backends.of(logits).xp
         rows = xp.reshape(logits, (-1, logits.shape[-1]))
-        return xp.reshape(self.family.inverse_link(rows), (*logits.shape[:-1], -1))
+        return xp.reshape(self.family.inverse_link(rows), logits.shape)
 
 
 def is_count(number: Any, least: int = 1) -> bool:
