@@ -4,15 +4,17 @@ from glmheads import kernels
 from glmheads.engine import threads
 from glmheads.evaluation import Evaluation, evaluate
 from glmheads.families import Family, Interval
-from glmheads.heads import FamilyHead, Head
-from glmheads.heads.binary import BinaryClassHead, binary_classification_head
-from glmheads.heads.estimator_spec import EstimatorSpec, ModeKeys
-from glmheads.heads.regression import (
+from glmheads.heads import (
+    BinaryClassHead,
+    FamilyHead,
+    Head,
     LogisticRegressionHead,
     PoissonRegressionHead,
     RegressionHead,
+    binary_classification_head,
     logistic_regression_head,
 )
+from glmheads.heads.estimator_spec import EstimatorSpec, ModeKeys
 from glmheads.inputs import NumericColumn, numeric_column
 from glmheads.metrics import Metric, MetricSpec
 from glmheads.names import MetricKeys, PredictionKeys, Reduction

@@ -1,5 +1,6 @@
 """The interface alone, families of rows of logits, and users' functions: what a user builds a head of."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -88,9 +89,15 @@ class TestFamilyHead:
         with pytest.raises(error, match=message):
             gh.FamilyHead(**{"family": gh.families.POISSON, **arguments})
 
-    def test_is_frozen(self):
-        with pytest.raises(AttributeError, match="cannot assign"):
-            gh.RegressionHead().name = "another"
+    def test_is_a_frozen_dataclass(self):
+        assert dataclasses.is_dataclass(gh.FamilyHead)
+        for head, argument in ((gh.RegressionHead(), "name"), (gh.BinaryClassHead(), "thresholds")):
+            with pytest.raises(dataclasses.FrozenInstanceError, match="cannot assign"):
+                setattr(head, argument, "another")
+
+    def test_takes_keywords_alone(self):
+        with pytest.raises(TypeError, match="positional"):
+            gh.FamilyHead(gh.families.POISSON)
 
 
 class TestInterval:

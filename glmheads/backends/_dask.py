@@ -44,14 +44,14 @@ class _Dask(Backend):
     def execute(self, kernel: Callable[..., Any], arrays: tuple[Array | None, ...]) -> Any:
         first = next(array for array in arrays if array is not None)
         columns = [_row_blocks(array, first.chunks[0]) for array in arrays]
-        run, add, take = delayed(kernel), delayed(operator.add), delayed(lambda record, index: record.arrays()[index])
+        run, add = delayed(kernel), delayed(operator.add)
         results = [run(*block) for block in zip(*columns, strict=True)]
         # Two small runs tell the structure, the dtypes, and which lengths depend on the number of rows.
         (sums, elementwise), (more, _) = (kernel(*(_rows_of_zeros(array, rows) for array in arrays)) for rows in (1, 2))
         if sums is not None:
-            total = functools.reduce(add, [result[0] for result in results])
+            leaves = functools.reduce(add, [result[0] for result in results]).arrays()
             leaves = [
-                da.from_delayed(take(total, index), shape=tuple(_known(a.shape, b.shape)), dtype=a.dtype)
+                da.from_delayed(leaves[index], shape=tuple(_known(a.shape, b.shape)), dtype=a.dtype)
                 for index, (a, b) in enumerate(zip(sums.arrays(), more.arrays(), strict=True))
             ]
             sums = sums.from_arrays(sums.structure(), leaves)

@@ -83,12 +83,13 @@ class BinaryClassHead(FamilyHead):
         self.thresholds = None if thresholds is None else at
         self.label_vocabulary = None if label_vocabulary is None else _checked_vocabulary(label_vocabulary)
         self.num_thresholds = None if num_thresholds is None else int(num_thresholds)
-        self.extra_metrics = metrics.chosen_names(extra_metrics)
         self._ranking: Any = RankingSummary() if self.num_thresholds is None else ScoreBuckets(self.num_thresholds)
         available = {**metrics.calibration_metrics(log_loss=loss_fn is None), **metrics.confusion_metrics(at)}
         chosen = metrics.choose(extra_metrics, available)
+        self.extra_metrics = metrics.chosen_names(extra_metrics)
         basic = (*metrics.mean_metrics(), *metrics.threshold_metrics(at), *metrics.area_metrics(self._ranking))
-        super().__init__(BERNOULLI, (*basic, *chosen), 1, weight_column, loss_reduction, loss_fn, name=name)
+        common: dict[str, Any] = {"weight_column": weight_column, "loss_reduction": loss_reduction, "name": name}
+        super().__init__(family=BERNOULLI, metrics=(*basic, *chosen), loss_fn=loss_fn, **common)
 
     def _describe(self, statistics: list[str]) -> dict[str, Any]:
         return {**super()._describe(statistics), "label_vocabulary": self.label_vocabulary}

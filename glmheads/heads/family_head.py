@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, ClassVar, Self
 
@@ -20,6 +20,7 @@ from glmheads.names import PredictionKeys, Reduction
 from glmheads.statistics import Measurement, Validity
 
 
+@dataclass(frozen=True, init=False, repr=False, eq=False)
 class FamilyHead(StatisticsHead):
     """A head of a family: loss, predictions, metrics and statistics on any array library.
 
@@ -63,14 +64,23 @@ class FamilyHead(StatisticsHead):
     0.625
     """
 
+    family: Family
+    metric_specs: tuple[MetricSpec, ...]
     logits_dimension: int = 1
+    weight_column: str | NumericColumn | None = None
     loss_reduction: Reduction = Reduction.SUM_OVER_BATCH_SIZE
+    loss_fn: Callable[..., Array] | None = None
+    inverse_link_fn: Callable[[Array], Array] | None = None
     name: str | None = None
+    _loss_arguments: tuple[str, ...] = field(init=False)
+    _label_rule: LabelRule = field(init=False)
+    _family_loss: FamilyLoss = field(init=False)
     label_messages: ClassVar[tuple[str, str] | None] = None
     """What errors say of a label that is too high, and of any other; if None, the family's interval."""
 
     def __init__(
         self,
+        *,
         family: Family,
         metrics: Sequence[MetricSpec] | None = None,
         logits_dimension: int = 1,
@@ -95,28 +105,22 @@ class FamilyHead(StatisticsHead):
         specs = mean_metrics() if metrics is None else tuple(metrics)
         if not all(isinstance(spec, MetricSpec) for spec in specs):
             raise TypeError(f"metrics must be a sequence of MetricSpec. Given: {metrics!r}")
-        self.family = family
-        self.metric_specs = specs
-        self.logits_dimension = int(logits_dimension)
-        self.weight_column = weight_column
-        self.loss_reduction = _checked_reduction(loss_reduction)
-        self.loss_fn = loss_fn
-        self.inverse_link_fn = inverse_link_fn
-        self.name = name
-        self._loss_arguments = () if loss_fn is None else loss_fn_arguments(loss_fn)
-        self._label_rule = LabelRule.of(family.valid_labels, self.label_messages)
-        self._family_loss = FamilyLoss(family, self.loss_reduction, compiled=False)
+        vars(self).update(
+            family=family,
+            metric_specs=specs,
+            logits_dimension=int(logits_dimension),
+            weight_column=weight_column,
+            loss_reduction=_checked_reduction(loss_reduction),
+            loss_fn=loss_fn,
+            inverse_link_fn=inverse_link_fn,
+            name=name,
+            _loss_arguments=() if loss_fn is None else loss_fn_arguments(loss_fn),
+            _label_rule=LabelRule.of(family.valid_labels, self.label_messages),
+            _family_loss=FamilyLoss(family, _checked_reduction(loss_reduction), compiled=False),
+        )
         statistics = {each.name: each for each in (Validity(), *(spec.statistic for spec in specs))}
         config = json.dumps(self._describe(list(map(repr, statistics.values()))), sort_keys=True)
-        self.measurement = Measurement(config, family, tuple(statistics.values()))
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in self.__dict__:
-            raise FrozenInstanceError(f"cannot assign to {name}: a head does not change. Make another one")
-        object.__setattr__(self, name, value)
-
-    def __delattr__(self, name: str) -> None:
-        raise FrozenInstanceError(f"cannot delete {name}: a head does not change")
+        vars(self)["measurement"] = Measurement(config, family, tuple(statistics.values()))
 
     def _describe(self, statistics: list[str]) -> dict[str, Any]:
         """What the records of this head depend on: they add up if this is equal."""

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 from glmheads import backends, engine
@@ -165,6 +166,11 @@ class StatisticsHead(Head):
     measurement: Measurement
     weight_column: Any
     _is_compiled = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in vars(self):
+            raise FrozenInstanceError(f"cannot assign to {name}: a head does not change. Make another one")
+        object.__setattr__(self, name, value)
 
     def examples(self, labels: Any, logits: Any, features: Any = None, *, evaluated: bool = False) -> Examples:
         """Labels, logits and weights as arrays of one library, of shapes that fit."""

@@ -4,26 +4,24 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from glmheads.backends import Array
-from glmheads.families import BERNOULLI, GAUSSIAN, POISSON, POISSON_WITHOUT_CONSTANT, Family
+from glmheads.families import BERNOULLI, GAUSSIAN, POISSON, POISSON_WITHOUT_CONSTANT
 from glmheads.heads.estimator_spec import ExportOutput, PredictOutput, RegressionOutput
 from glmheads.heads.family_head import FamilyHead, is_count
 from glmheads.heads.head import Prediction
 from glmheads.inputs import NumericColumn
-from glmheads.metrics import MetricSpec, calibration_metrics, choose, chosen_names, mean_metrics
+from glmheads.metrics import calibration_metrics, choose, chosen_names, mean_metrics
 from glmheads.names import PredictionKeys, Reduction
 
 
 class _RegressionHead(FamilyHead):
     """A head that predicts a mean for each logit."""
 
-    def __init__(
-        self, family: Family, metrics: Sequence[MetricSpec] | None, label_dimension: int, *arguments: Any
-    ) -> None:
+    def __init__(self, label_dimension: int = 1, **arguments: Any) -> None:
         if not is_count(label_dimension):
             raise ValueError(
                 f"Invalid label_dimension {label_dimension}. It is the number of labels of an example, >= 1."
             )
-        super().__init__(family, metrics, label_dimension, *arguments)
+        super().__init__(logits_dimension=label_dimension, **arguments)
 
     @property
     def label_dimension(self) -> int:
@@ -74,7 +72,8 @@ class RegressionHead(_RegressionHead):
         inverse_link_fn: Callable[[Array], Array] | None = None,
         name: str | None = None,
     ) -> None:
-        super().__init__(GAUSSIAN, None, label_dimension, weight_column, loss_reduction, loss_fn, inverse_link_fn, name)
+        common: dict[str, Any] = {"weight_column": weight_column, "loss_reduction": loss_reduction, "name": name}
+        super().__init__(label_dimension, family=GAUSSIAN, loss_fn=loss_fn, inverse_link_fn=inverse_link_fn, **common)
 
     def _predictions(self, logits: Array, dtype: Any) -> dict[str, Prediction]:
         found = super()._predictions(logits, dtype)
@@ -122,9 +121,10 @@ class LogisticRegressionHead(_RegressionHead):
         name: str | None = None,
         extra_metrics: Sequence[str] | str | None = None,
     ) -> None:
-        self.extra_metrics = chosen_names(extra_metrics)
         metrics = (*mean_metrics(), *choose(extra_metrics, calibration_metrics()))
-        super().__init__(BERNOULLI, metrics, 1, weight_column, loss_reduction, None, None, name)
+        self.extra_metrics = chosen_names(extra_metrics)
+        common: dict[str, Any] = {"weight_column": weight_column, "loss_reduction": loss_reduction, "name": name}
+        super().__init__(family=BERNOULLI, metrics=metrics, **common)
 
 
 class PoissonRegressionHead(_RegressionHead):
@@ -165,7 +165,8 @@ class PoissonRegressionHead(_RegressionHead):
     ) -> None:
         self.compute_full_loss = bool(compute_full_loss)
         family = POISSON if compute_full_loss else POISSON_WITHOUT_CONSTANT
-        super().__init__(family, None, label_dimension, weight_column, loss_reduction, None, None, name)
+        common: dict[str, Any] = {"weight_column": weight_column, "loss_reduction": loss_reduction, "name": name}
+        super().__init__(label_dimension, family=family, **common)
 
 
 logistic_regression_head = LogisticRegressionHead
